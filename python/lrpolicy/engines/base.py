@@ -1,0 +1,65 @@
+"""What an engine is: something that trains one job and reports as it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as Interface
+
+from lrpolicy.records import Measurement, Protocol, Task, TrialOutcome
+from lrpolicy.schedules import Schedule
+from lrpolicy.solver import Solver
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training: a Caffe solver with its net, the data, and what replaces the solver's own settings.
+
+    `schedule` replaces the solver's lr_policy; `max_iter` and `test_interval` replace its fields; `data` is the
+    directory or file that the net's data layers read (None: what the net itself names). `resume` is a .solverstate.
+    """
+
+    solver: Solver
+    data: Path | None = None
+    schedule: Schedule | None = None
+    seed: int = 1
+    max_iter: int | None = None
+    test_interval: int | None = None
+    protocol: Protocol = Protocol.VALIDATION
+    device: str = "cpu"
+    threads: int | None = None
+    snapshot_prefix: Path | None = None
+    resume: Path | None = None
+    weights: Path | None = None
+
+
+class Observer(Interface):
+    """What an engine tells while it trains. Every call happens between two iterations."""
+
+    def displayed(self, iteration: int, loss: float, rate: float) -> None:
+        """The smoothed training loss and the rate at a display point."""
+
+    def measured(self, measurement: Measurement) -> None:
+        """A measurement, at once when it is made."""
+
+    def saved(self, path: Path) -> None:
+        """A snapshot that is complete on disk (the .solverstate)."""
+
+    def stopping(self) -> bool:
+        """True when the training should end now (the outcome is then INTERRUPTED)."""
+
+
+class Engine(Interface):
+    """Trains jobs. An engine keeps loaded data between jobs; it holds no other state."""
+
+    name: str
+
+    def describe(self, job: TrainingJob) -> Task:
+        """The task of a job, read without training. Raises InputError where files or shapes do not fit."""
+
+    def train(self, job: TrainingJob, observer: Observer) -> TrialOutcome:
+        """Train to the end, to divergence or until the observer stops it.
+
+        Divergence (a loss that is not finite, or above Caffe-like bounds) is an outcome, not an exception.
+        Raises InputError for wrong input and RunError for a failure such as a full disk.
+        """

@@ -1,0 +1,92 @@
+"""The LR schedule monitor (LRBench paper, section IV): counts iterations, applies the rate, says what is due.
+
+A training loop asks the monitor for blocks: runs of iterations in which nothing but updates happens. The engine is
+free to do a block as fast as it can; between blocks it measures, displays and saves what the block says is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrpolicy.errors import InputError
+from lrpolicy.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Block:
+    """Iterations start .. stop-1 with their float32 rates, and what is due once `stop` updates are done."""
+
+    start: int
+    stop: int
+    rates: NDArray[np.float32]
+    measure: bool
+    display: bool
+    snapshot: bool
+
+    @property
+    def count(self) -> int:
+        """How many updates the block does (0 only for the measurement before training)."""
+        return self.stop - self.start
+
+
+class ScheduleMonitor:
+    """Walks a schedule from `start` to `max_iter`, stopping wherever something is due.
+
+    Intervals count iterations; 0 means never. The last iteration is always measured and displayed. Rates are
+    float32, as Caffe computes with. The monitor never changes the schedule: reading ahead is free of effects.
+
+    Raises:
+        InputError: max_iter, start or an interval is negative, or start lies beyond max_iter.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        max_iter: int,
+        *,
+        test_interval: int = 0,
+        display: int = 0,
+        snapshot: int = 0,
+        start: int = 0,
+        test_initialization: bool = False,
+    ) -> None:
+        fields = {"max_iter": max_iter, "test_interval": test_interval, "display": display, "snapshot": snapshot}
+        for field, value in fields.items():
+            if value < 0:
+                raise InputError(f"{field} must be 0 or more", got=value)
+        if not 0 <= start <= max_iter:
+            raise InputError(f"start must lie in [0, max_iter = {max_iter}]", got=start)
+        self.schedule = schedule
+        self.max_iter = max_iter
+        self.iteration = start
+        self._intervals = {"measure": test_interval, "display": display, "snapshot": snapshot}
+        self._test_initialization = test_initialization and start == 0
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the blocks in order; `iteration` has moved to a block's stop when the next one is asked for."""
+        if self._test_initialization:
+            yield self._block(0, 0)
+        while self.iteration < self.max_iter:
+            block = self._block(self.iteration, self._next_stop())
+            yield block
+            self.iteration = block.stop
+
+    def _next_stop(self) -> int:
+        stops = [self.iteration - self.iteration % every + every for every in self._intervals.values() if every]
+        return min([self.max_iter, *stops])
+
+    def _block(self, start: int, stop: int) -> Block:
+        at_end = stop == self.max_iter
+        due = {name: bool(every) and stop % every == 0 for name, every in self._intervals.items()}
+        return Block(
+            start,
+            stop,
+            self.schedule.rates(range(start, stop)).astype(np.float32),
+            measure=due["measure"] or at_end or stop == start,
+            display=due["display"] or at_end,
+            snapshot=due["snapshot"] and stop > start,
+        )
