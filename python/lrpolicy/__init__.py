@@ -1,1 +1,23 @@
-""""""
+"""lrpolicy finds, compares and runs learning-rate policies.
+
+>>> from lrpolicy import Policy
+>>> Policy("tri2", base_lr=0.01, max_lr=0.06, stepsize=2000).rate(1000)
+0.035
+"""
+
+from __future__ import annotations
+
+from lrpolicy.errors import InputError, InterruptedRun, LrpolicyError, NotAvailableError, RunError
+from lrpolicy.policies import PARAMETERS, POLICIES, Policy
+
+__version__ = "0.1.0"
+__all__ = [
+    "PARAMETERS",
+    "POLICIES",
+    "InputError",
+    "InterruptedRun",
+    "LrpolicyError",
+    "NotAvailableError",
+    "Policy",
+    "RunError",
+]

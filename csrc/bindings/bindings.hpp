@@ -1,0 +1,6 @@
+#pragma once
+#include <pybind11/pybind11.h>
+
+void bind_errors(pybind11::module_& module);
+void bind_policy_table(pybind11::module_& module);
+void bind_policy(pybind11::module_& module);

@@ -1,0 +1,120 @@
+// lrpolicy._core.PolicyCore: a prepared policy and its rates.
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <lrpolicy/prepare.hpp>
+#include <vector>
+
+#include "bindings.hpp"
+#include "fill_rates.hpp"
+#include "simd/targets.hpp"
+
+namespace py = pybind11;
+using namespace lrpolicy;
+
+namespace {
+
+// A policy and the list that its stepvalue points into.
+struct PolicyCore {
+  std::vector<std::int64_t> stepvalue;
+  Policy policy;
+
+  PolicyCore(const PolicyCore&) = delete;
+  PolicyCore& operator=(const PolicyCore&) = delete;
+  PolicyCore(const std::string& name, const py::dict& fields);
+};
+
+PolicyCore::PolicyCore(const std::string& name, const py::dict& fields) {
+  const PolicyRow* row = find_policy(name);
+  if (row == nullptr) throw InputError("lr_policy \"" + name + "\" is unknown");
+  Parameters p{};
+  unsigned given = 0;
+  for (const ParameterRow& parameter : kParameters) {
+    if (!fields.contains(parameter.name)) continue;
+    const py::object value = fields[parameter.name];
+    given |= parameter.field;
+    if (parameter.real != nullptr) {
+      p.*parameter.real = value.cast<double>();
+    } else if (parameter.integer != nullptr) {
+      p.*parameter.integer = value.cast<std::int64_t>();
+    } else {
+      stepvalue = value.cast<std::vector<std::int64_t>>();
+    }
+  }
+  p.stepvalue = stepvalue.data();
+  p.stepvalue_count = static_cast<std::int64_t>(stepvalue.size());
+  policy = prepare(*row, p, given);
+}
+
+void check_iteration(std::int64_t t) {
+  if (t < 0 || t > kMaxIteration) {
+    throw InputError("an iteration is a whole number from 0 to 2^50", std::to_string(t));
+  }
+}
+
+py::array_t<double> rates_of_range(const PolicyCore& core, std::int64_t first, std::int64_t stride,
+                                   std::int64_t count) {
+  if (count > 0) {
+    check_iteration(first);
+    check_iteration(first + stride * (count - 1));
+  }
+  py::array_t<double> out(count);
+  lrpolicy_fill_rates_simd(&core.policy, first, stride, count, out.mutable_data());
+  return out;
+}
+
+py::array_t<double> rates_of_array(const PolicyCore& core, const py::array_t<std::int64_t, py::array::c_style>& ts) {
+  py::array_t<double> out(std::vector<py::ssize_t>(ts.shape(), ts.shape() + ts.ndim()));
+  double* const rates = out.mutable_data();
+  const auto rate_at = best_target().rate;
+  for (py::ssize_t i = 0; i < ts.size(); ++i) {
+    check_iteration(ts.data()[i]);
+    rates[i] = rate_at(core.policy, ts.data()[i]);
+  }
+  return out;
+}
+
+// PolicyCore.rate as a plain C method: pybind11's dispatcher alone would cost more than a rate. It may count on two
+// facts of pybind11's object layout: PolicyCore is the only bound base, so that the layout is "simple", and the first
+// slot then holds the C++ pointer (null before __init__ has run).
+PyObject* rate_method(PyObject* self, PyObject* iteration) {
+  const auto* instance = reinterpret_cast<py::detail::instance*>(self);
+  const auto* core = static_cast<const PolicyCore*>(instance->simple_layout ? instance->simple_value_holder[0]
+                                                                            : *instance->nonsimple.values_and_holders);
+  if (core == nullptr) {
+    PyErr_SetString(PyExc_RuntimeError, "this policy was never initialised");
+    return nullptr;
+  }
+  long long t = -1;
+  if (PyLong_CheckExact(iteration)) {
+    t = PyLong_AsLongLong(iteration);
+  } else if (PyObject* const whole = PyNumber_Index(iteration)) {
+    t = PyLong_AsLongLong(whole);
+    Py_DECREF(whole);
+  }
+  if (t < 0 || t > kMaxIteration) {
+    PyErr_Clear();
+    const py::object type = py::module_::import("lrpolicy.errors").attr("InputError");
+    const py::object error =
+        type("an iteration is a whole number from 0 to 2^50", py::arg("got") = py::repr(py::handle(iteration)));
+    PyErr_SetObject(type.ptr(), error.ptr());
+    return nullptr;
+  }
+  static const auto rate_at = best_target().rate;
+  return PyFloat_FromDouble(rate_at(core->policy, t));
+}
+
+PyMethodDef rate_definition = {"rate", &rate_method, METH_O,
+                               "rate($self, t, /)\n--\n\nThe rate at iteration t, the number of updates already done."};
+
+}  // namespace
+
+void bind_policy(py::module_& module) {
+  const py::class_<PolicyCore> type =
+      py::class_<PolicyCore>(module, "PolicyCore", "A policy, prepared: lrpolicy.policies.Policy is its Python face.")
+          .def(py::init<const std::string&, const py::dict&>(), py::arg("name"), py::arg("fields"))
+          .def("_rates_of_range", &rates_of_range, py::arg("first"), py::arg("stride"), py::arg("count"))
+          .def("_rates_of_array", &rates_of_array, py::arg("ts"));
+  type.attr("rate") = py::reinterpret_steal<py::object>(
+      PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &rate_definition));
+}

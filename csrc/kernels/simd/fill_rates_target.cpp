@@ -1,0 +1,86 @@
+// fill_rates for one instruction set. CMake compiles this file once for each, with LRPOLICY_TARGET naming the result;
+// everything here has internal linkage, so that no copy can stand in for another.
+#include <algorithm>
+#include <lrpolicy/policy_table.hpp>
+#include <utility>
+
+#include "targets.hpp"
+
+namespace lrpolicy {
+namespace {
+
+// One loop per policy, made by the compiler from the policy's own function. An index of 32 bits turns into a double
+// on every instruction set.
+template <std::size_t row>
+void fill_chunk(const Policy& policy, double first, double stride, int count, double* out) {
+  const Policy p = policy;  // a copy that `out` cannot alias
+  for (int i = 0; i < count; ++i) out[i] = rate_of(p, kPolicies[row].g(p, first + stride * i));
+}
+
+using FillChunk = void (*)(const Policy&, double, double, int, double*);
+
+template <std::size_t... rows>
+FillChunk chunk_of(int row, std::index_sequence<rows...>) {
+  static constexpr FillChunk chunks[] = {&fill_chunk<rows>...};
+  return chunks[row];
+}
+
+// Rates of the iterations first, first + stride, ... counted from `start`.
+void fill_each(const Policy& p, std::int64_t first, std::int64_t stride, std::int64_t count, double* out) {
+  constexpr std::int64_t kChunk = 1 << 20;
+  const FillChunk chunk = chunk_of(p.row, std::make_index_sequence<kPolicyCount>());
+  for (std::int64_t done = 0; done < count; done += kChunk) {
+    chunk(p, static_cast<double>(first + done * stride), static_cast<double>(stride),
+          static_cast<int>(std::min(kChunk, count - done)), out + done);
+  }
+}
+
+// The first iteration after t at which a policy of Pattern::kSteps changes its rate.
+std::int64_t next_step(const Policy& p, std::int64_t t) {
+  const Parameters& q = p.parameters;
+  const std::int64_t* const end = q.stepvalue + q.stepvalue_count;
+  const std::int64_t* const next = std::upper_bound(q.stepvalue, end, t);
+  if (next != end) return *next;
+  return q.stepsize > 0 ? (t / q.stepsize + 1) * q.stepsize : kMaxIteration + 1;
+}
+
+void fill_steps(const Policy& p, std::int64_t first, std::int64_t count, double* out) {
+  for (std::int64_t done = 0; done < count;) {
+    const std::int64_t t = first + done, held = std::min(count - done, next_step(p, t) - t);
+    std::fill_n(out + done, held, rate_of(p, kPolicies[p.row].g(p, static_cast<double>(t))));
+    done += held;
+  }
+}
+
+void fill_repeating(const Policy& p, std::int64_t period, std::int64_t first, std::int64_t count, double* out) {
+  std::int64_t done = std::min(period, count);
+  fill_each(p, first, 1, done, out);
+  for (; done < count; done += std::min(done, count - done)) std::copy_n(out, std::min(done, count - done), out + done);
+}
+
+void fill_rates(const Policy& p, std::int64_t first, std::int64_t stride, std::int64_t count, double* out) {
+  if (stride < 0) {
+    for (std::int64_t i = 0; i < count; ++i) out[i] = rate(p, first + i * stride);
+    return;
+  }
+  std::int64_t since = first - p.parameters.start;
+  for (; since < 0 && count > 0; since += stride, --count) *out++ = p.parameters.base_lr;
+  if (stride != 1) return fill_each(p, since, stride, count, out);
+  switch (kPolicies[p.row].pattern) {
+    case Pattern::kSteps:
+      return fill_steps(p, since, count, out);
+    case Pattern::kRepeatsAfterL:
+      return fill_repeating(p, p.parameters.stepsize, since, count, out);
+    case Pattern::kRepeatsAfterTwoL:
+      return fill_repeating(p, 2 * p.parameters.stepsize, since, count, out);
+    default:
+      return fill_each(p, since, 1, count, out);
+  }
+}
+
+}  // namespace
+
+extern const Target LRPOLICY_TARGET;
+const Target LRPOLICY_TARGET = {LRPOLICY_TARGET_NAME, &rate, &fill_rates};
+
+}  // namespace lrpolicy

@@ -1,0 +1,192 @@
+"""Learning-rate policies: the 13 functions of the LRBench paper (Table I) and Caffe's sigmoid.
+
+    eta(t) = |k0 - k1| * g(t) + min(k0, k1)
+
+`POLICIES` and `PARAMETERS` tell what the compiled policy table knows; `Policy` is one function with its parameters.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lrpolicy import _core
+from lrpolicy.errors import InputError, did_you_mean
+
+ParameterValue = float | int | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterInfo:
+    """A row of the parameter table. `kind` is "real", "integer" or "integers"; every value is at least `least`."""
+
+    name: str
+    symbol: str
+    kind: str
+    least: int
+    meaning: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInfo:
+    """A row of the policy table.
+
+    `paper_name` is the LRBench paper's (empty for sigmoid), `family` is "fixed", "decaying", "cyclic" or "extra",
+    `parameters` are required and `optional` allowed, `period` is in iterations (empty where nothing repeats),
+    `parameter_count` is #Param of Table I as printed, `formula` is g(t).
+    """
+
+    name: str
+    paper_name: str
+    family: str
+    parameters: tuple[str, ...]
+    optional: tuple[str, ...]
+    period: str
+    parameter_count: str
+    formula: str
+    meaning: str
+    note: str
+
+
+PARAMETERS: Mapping[str, ParameterInfo] = MappingProxyType(
+    {row[0]: ParameterInfo(*row) for row in _core.parameter_table}
+)
+POLICIES: Mapping[str, PolicyInfo] = MappingProxyType({row[0]: PolicyInfo(*row) for row in _core.policy_table})
+_ALIASES = {alias: (name, note) for alias, name, note in _core.alias_table}
+_PAPER_NAMES = {info.paper_name: info.name for info in POLICIES.values() if info.paper_name}
+
+
+def canonical_name(name: str) -> tuple[str, str | None]:
+    """The `lr_policy` that `name` stands for, and a note to the user where the name was not that itself.
+
+    Accepts the table's names, the paper's in any case ("TRI2", "nstep") and the aliases found in other people's
+    prototxt files ("triangular2", "exp_range"). Raises InputError for an unknown name.
+    """
+    if name in POLICIES:
+        return name, None
+    if name in _ALIASES:
+        known, note = _ALIASES[name]
+        return known, f'"{name}" is read as "{known}": {note}'
+    if name.upper() in _PAPER_NAMES:
+        known = _PAPER_NAMES[name.upper()]
+        return known, f'"{name}" is read as "{known}", its name in a prototxt'
+    raise InputError(f'lr_policy "{name}" is unknown', remedy=did_you_mean(name, POLICIES))
+
+
+class Policy(_core.PolicyCore):
+    """One learning-rate policy with its parameters: a pure, immutable, hashable function of the iteration.
+
+    Parameters carry their prototxt names (see `PARAMETERS`); `name` may also be an alias or the paper's name.
+    Rates are computed in about 106 bits and rounded once to double. Raises InputError for an unknown name or
+    parameter, a missing parameter, and a value that breaks its rule.
+
+    >>> policy = Policy("tri2", base_lr=0.01, max_lr=0.06, stepsize=2000)
+    >>> policy.rate(2000)
+    0.06
+    >>> policy.rates(range(0, 8001, 2000))
+    array([0.01 , 0.06 , 0.01 , 0.035, 0.01 ])
+    """
+
+    __slots__ = ("_name", "_parameters")
+    _name: str
+    _parameters: Mapping[str, ParameterValue]
+
+    def __init__(self, name: str, **parameters: float | int | Sequence[int]) -> None:
+        if not isinstance(name, str):
+            raise InputError("a policy's name is a text", got=repr(name))
+        self._name, _ = canonical_name(name)
+        for given in parameters:
+            if given not in PARAMETERS:
+                known = POLICIES[self._name].parameters + POLICIES[self._name].optional
+                raise InputError(f'policy "{self._name}" has no parameter "{given}"', remedy=did_you_mean(given, known))
+        values = {key: _value(info, parameters[key]) for key, info in PARAMETERS.items() if key in parameters}
+        self._parameters = MappingProxyType(values)
+        super().__init__(self._name, values)
+
+    @property
+    def name(self) -> str:
+        """The `lr_policy`."""
+        return self._name
+
+    @property
+    def parameters(self) -> dict[str, ParameterValue]:
+        """The parameters that were set, in the table's order."""
+        return dict(self._parameters)
+
+    @property
+    def info(self) -> PolicyInfo:
+        """The policy's row of the table."""
+        return POLICIES[self._name]
+
+    @property
+    def parameter_count(self) -> int:
+        """#Param of the LRBench paper's Table I for this policy: how many numbers it sets, each stepvalue for itself."""
+        return sum(len(value) if isinstance(value, tuple) else 1 for value in self._parameters.values())
+
+    def rates(self, ts: range | ArrayLike) -> NDArray[np.float64]:
+        """The rates at the iterations `ts`, in its shape; a range is fastest.
+
+        Each equals `rate` of that iteration, bit for bit. Raises InputError for negative or fractional iterations.
+        """
+        if isinstance(ts, range):
+            return self._rates_of_range(ts.start, ts.step, len(ts))
+        array = np.asarray(ts)
+        if array.dtype.kind not in "iu" and array.size:
+            raise InputError("iterations are whole numbers", got=f"an array of {array.dtype}")
+        return self._rates_of_array(array)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values under prototxt names: {"lr_policy": ..., ...}; JSON keeps them."""
+        lists = {key: list(value) if isinstance(value, tuple) else value for key, value in self._parameters.items()}
+        return {"lr_policy": self._name, **lists}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The policy that `to_dict` described. Raises InputError."""
+        if "lr_policy" not in values:
+            raise InputError("a policy needs lr_policy, its name", got=repr(dict(values)))
+        return cls(values["lr_policy"], **{key: value for key, value in values.items() if key != "lr_policy"})
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Policy):
+            return NotImplemented
+        return self._name == other._name and self._parameters == other._parameters
+
+    def __hash__(self) -> int:
+        return hash((self._name, tuple(self._parameters.items())))
+
+    def __repr__(self) -> str:
+        return f"Policy({', '.join([repr(self._name), *(f'{k}={v!r}' for k, v in self._parameters.items())])})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Policy.from_dict, (self.to_dict(),)
+
+
+def _value(info: ParameterInfo, value: object) -> ParameterValue:
+    """The value as the table types it: float, int, or a tuple of int. Its rule is the core's to check."""
+    try:
+        if info.kind == "real":
+            if isinstance(value, str | bytes):
+                raise TypeError
+            return float(value)  # type: ignore[arg-type]
+        if info.kind == "integers":
+            items = value if np.iterable(value) and not isinstance(value, str) else (value,)
+            return tuple(_int64(item) for item in items)  # type: ignore[attr-defined]
+        return _int64(value)
+    except (TypeError, ValueError, OverflowError):
+        wanted = {"real": "a number", "integer": "a whole number", "integers": "a list of whole numbers"}[info.kind]
+        raise InputError(f"{info.name} must be {wanted}", got=repr(value)) from None
+
+
+def _int64(value: object) -> int:
+    number = operator.index(value)  # type: ignore[arg-type]
+    if abs(number) >= 2**63:
+        raise OverflowError
+    return number
