@@ -1,0 +1,107 @@
+"""HDF5 snapshots, .caffemodel.h5 and .solverstate.h5, in Caffe's layout. Alone imports h5py.
+
+Weights: /data/LAYER/0, /data/LAYER/1, ... State: iter, learned_net, current_step, /history/0, ...
+(src/caffe/net.cpp, src/caffe/solvers/sgd_solver.cpp, src/caffe/util/hdf5.cpp).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lrpolicy.caffemodel.record import Array, SolverState, Weights
+from lrpolicy.errors import InputError, NotAvailableError
+from lrpolicy.prototxt import files
+
+
+def read_weights(path: Path) -> dict[str, list[Array]]:
+    """The blobs of every layer that has any, by layer name."""
+    with _reading(path) as file:
+        layers = {name: _numbered(group) for name, group in file["data"].items()}
+    weights = {name: blobs for name, blobs in layers.items() if blobs}
+    if not weights:
+        raise InputError("this is no .caffemodel.h5: it holds no layer with weights", where=str(path))
+    return weights
+
+
+def write_weights(path: Path, weights: Weights) -> None:
+    """Write the blobs of every layer."""
+    for name in weights:
+        if "/" in name:
+            rule = f'layer "{name}" has a slash in its name, which HDF5 cannot hold'
+            raise InputError(rule, where=str(path), remedy="use snapshot_format: BINARYPROTO")
+    with _writing(path) as file:
+        for name, blobs in weights.items():
+            _fill(file.create_group(f"data/{name}"), blobs)
+
+
+def read_state(path: Path) -> SolverState:
+    """Read a solver state."""
+    with _reading(path) as file:
+        return SolverState(
+            iter=int(file["iter"][0]),
+            learned_net=bytes(file["learned_net"][()]).rstrip(b"\0").decode(),
+            current_step=int(file["current_step"][0]),
+            history=tuple(_numbered(file["history"])),
+            extra=file["lrpolicy_state"][()].tobytes() if "lrpolicy_state" in file else b"",
+        )
+
+
+def write_state(path: Path, state: SolverState) -> None:
+    """Write a solver state."""
+    text = state.learned_net.encode()
+    with _writing(path) as file:
+        file["iter"] = np.array([state.iter], np.int32)
+        file["current_step"] = np.array([state.current_step], np.int32)
+        # One byte more: Caffe reads up to the zero that C strings end with.
+        file.create_dataset("learned_net", data=np.array(text, f"S{len(text) + 1}"))
+        _fill(file.create_group("history"), state.history)
+        if state.extra:
+            file["lrpolicy_state"] = np.frombuffer(state.extra, np.uint8)
+
+
+def _numbered(group: Any) -> list[Array]:
+    return [np.asarray(group[str(index)], np.float32) for index in range(len(group))]
+
+
+def _fill(group: Any, blobs: Any) -> None:
+    for index, blob in enumerate(blobs):
+        group[str(index)] = np.asarray(blob, np.float32)
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError:
+        raise NotAvailableError("HDF5 snapshots need h5py; install it with  pip install lrpolicy[data]") from None
+    return h5py
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    h5py = _h5py()
+    if not path.is_file():
+        raise InputError("no such file", where=str(path))
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError, AttributeError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"this is no HDF5 snapshot of Caffe's, or it is truncated ({reason})", where=str(path)
+        ) from None
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Any]:
+    h5py = _h5py()
+    with files.replacing(path) as temporary:
+        try:
+            with h5py.File(temporary, "w") as file:
+                yield file
+        except (RuntimeError, ValueError) as error:  # how h5py reports a failed flush
+            raise OSError(str(error)) from error

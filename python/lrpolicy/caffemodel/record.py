@@ -1,0 +1,42 @@
+"""What the snapshot files hold, as plain values, and how a blob fits a shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrpolicy.errors import InputError
+
+Array = NDArray[np.float32]
+Weights = Mapping[str, Sequence[Array]]
+
+
+@dataclass(frozen=True, eq=False)
+class SolverState:
+    """A .solverstate: where a training stands.
+
+    `iter` counts the updates done; `learned_net` is the path of the .caffemodel that belongs to it; `current_step` is
+    multistep's counter; `history` holds the optimizer's tensors in Caffe's order (one per parameter blob; AdaDelta
+    and Adam append a second set). `extra` is lrpolicy's own, which Caffe passes by.
+    """
+
+    iter: int
+    learned_net: str
+    current_step: int
+    history: tuple[Array, ...]
+    extra: bytes = b""
+
+
+def fit(blob: Array, shape: tuple[int, ...], what: str) -> Array:
+    """`blob` in the wanted shape: equal, or an old 4-D blob whose leading axes of 1 are left out.
+
+    Raises InputError, naming `what`, where it has another shape.
+    """
+    old = blob.ndim == 4 and blob.shape == (1,) * (4 - len(shape)) + shape
+    if blob.shape == shape or (old and blob.size == math.prod(shape)):
+        return blob.reshape(shape)
+    raise InputError(f"{what} must have the shape {list(shape)}", got=str(list(blob.shape)))

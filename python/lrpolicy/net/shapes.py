@@ -1,0 +1,86 @@
+"""Shape inference without a framework: a walk through a net that knows every blob's shape, or says why it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.net.layer_types import LOSSES, MANY, layer_type
+from lrpolicy.net.shape import Shape, Shapes, misfit
+from lrpolicy.net.shape_rules import top_shapes
+
+Where = Callable[..., str | None]
+
+
+def infer(
+    net: Any, data_shapes: Mapping[str, Shape] | None = None, where: Where | None = None
+) -> dict[int, tuple[Shapes, Shapes]]:
+    """The shapes of every bottom and top of a filtered net.
+
+    Args:
+        net: a NetParameter as `Net.for_state` returns it.
+        data_shapes: for each layer that reads data, by its name, the shape of one example as stored, usually
+            (channels, height, width); cropping is applied here, the batch size is the layer's.
+        where: `Net.where`, so that errors name file and line.
+
+    Returns:
+        For each layer's index its bottoms' and its tops' shapes, the batch axis first.
+
+    Raises:
+        InputError: a bottom that no layer makes, a top made twice, a wrong number of either, or shapes that do not fit.
+    """
+    blobs: dict[str, Shape] = {}
+    shapes: dict[int, tuple[Shapes, Shapes]] = {}
+    for index, layer in enumerate(net.layer):
+        place = partial(where or _nowhere, layer)
+        try:
+            bottoms = _bottoms(layer, blobs, place)
+            tops = top_shapes(layer, bottoms, data_shapes or {})
+            _add_tops(layer, tops, blobs, place)
+        except InputError as error:
+            blocks = [block for block in layer_type(layer).blocks if layer.HasField(block)]
+            place_of_rule = error.where or place(*blocks[:1])
+            raise (error.at(place_of_rule) if place_of_rule else error) from None
+        shapes[index] = bottoms, tops
+    return shapes
+
+
+def _nowhere(layer: Any, *field: str | int) -> None:
+    """The place of a layer when no file is known."""
+
+
+def _bottoms(layer: Any, blobs: dict[str, Shape], place: Where) -> Shapes:
+    known = layer_type(layer)
+    for kind, names, (least, most) in (("bottom", layer.bottom, known.bottoms), ("top", layer.top, known.tops)):
+        if not least <= len(names) <= most:
+            wanted = f"{least}" if least == most else f"{least} or more" if most == MANY else f"{least} to {most}"
+            error = misfit(layer, f"the type takes {wanted} {kind}(s)", len(names))
+            raise InputError(error.rule, where=place(kind), got=error.got)
+    _check_counts(layer, place)
+    for index, name in enumerate(layer.bottom):
+        if name not in blobs:
+            error = misfit(layer, f'bottom "{name}" is made by no layer above')
+            raise InputError(error.rule, where=place("bottom", index), remedy=did_you_mean(name, blobs))
+    return [blobs[name] for name in layer.bottom]
+
+
+def _check_counts(layer: Any, place: Where) -> None:
+    """loss_weight goes with the tops, propagate_down with the bottoms; a loss weighs its first top by itself."""
+    weights = len(layer.loss_weight) or (1 if layer.type in LOSSES else 0)
+    if weights not in (0, max(1, len(layer.top))):
+        rule = f"loss_weight must be given once for each of its {len(layer.top)} tops"
+        raise InputError(misfit(layer, rule).rule, where=place("loss_weight"), got=len(layer.loss_weight))
+    if len(layer.propagate_down) not in (0, len(layer.bottom)):
+        rule = f"propagate_down must be given once for each of its {len(layer.bottom)} bottoms"
+        raise InputError(misfit(layer, rule).rule, where=place("propagate_down"), got=len(layer.propagate_down))
+
+
+def _add_tops(layer: Any, tops: Shapes, blobs: dict[str, Shape], place: Where) -> None:
+    for index, (name, shape) in enumerate(zip(layer.top, tops, strict=False)):
+        in_place = index < len(layer.bottom) and layer.bottom[index] == name
+        if name in blobs and not in_place:
+            error = misfit(layer, f'top "{name}" is already made by a layer above')
+            raise InputError(error.rule, where=place("top", index))
+        blobs[name] = shape
