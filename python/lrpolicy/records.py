@@ -32,6 +32,7 @@ class Protocol(StrEnum):
 class TrialStatus(StrEnum):
     """How a trial stands. A diverged trial is a result; a failed one is an accident."""
 
+    PLANNED = "planned"
     RUNNING = "running"
     COMPLETED = "completed"
     DIVERGED = "diverged"
