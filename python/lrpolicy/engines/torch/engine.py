@@ -1,0 +1,236 @@
+"""The torch engine: a TrainingJob in, measurements and an outcome out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lrpolicy.engines.base import Observer, TrainingJob
+from lrpolicy.engines.torch.data import DataLayer, LoadedData, load_data
+from lrpolicy.engines.torch.feed import Feed
+from lrpolicy.engines.torch.layers import StepRandom
+from lrpolicy.engines.torch.net import Definition, TorchNet, Weights
+from lrpolicy.engines.torch.optimizers import Optimizer
+from lrpolicy.engines.torch.snapshots import Snapshots
+from lrpolicy.engines.torch.trainer import LossRecord, Trainer, Updater
+from lrpolicy.errors import InputError
+from lrpolicy.monitor import ScheduleMonitor
+from lrpolicy.net import Net, Shape, fingerprint, weight_count
+from lrpolicy.records import NetworkInfo, Split, Task, TrialOutcome
+
+
+class TorchEngine:
+    """Trains Caffe solvers with PyTorch, on a CPU or a CUDA device, with Caffe's meaning.
+
+    Snapshots are written only for jobs with a `snapshot_prefix`: every `snapshot` iterations as the solver says, when
+    the observer stops the training, and (snapshot_after_train) at the end.
+    """
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        self._loaded: tuple[Any, _Data] | None = None
+
+    def describe(self, job: TrainingJob) -> Task:
+        """The task of a job. Raises InputError where files or shapes do not fit."""
+        nets, data = _Nets.of(job), self._data(job)
+        definition = nets.train_definition(data.examples)
+        network = NetworkInfo(nets.train.name, fingerprint(nets.train), weight_count(definition.parameters))
+        return Task(self.name, network, data.examples.info)
+
+    def train(self, job: TrainingJob, observer: Observer) -> TrialOutcome:
+        """Train a job. Raises InputError for wrong input and RunError for a failure such as a full disk."""
+        if job.threads is not None:
+            torch.set_num_threads(job.threads)
+        return self.trainer(job, observer).run()
+
+    def trainer(self, job: TrainingJob, observer: Observer) -> Trainer:
+        """A job made ready: data read, nets built, weights filled or loaded. Raises InputError for wrong input."""
+        device = _device(job.device)
+        nets, data = _Nets.of(job), self._data(job)
+        train, test = nets.train_definition(data.examples), nets.test_definition(data.examples)
+        scores = _scores(nets, train, test, data.examples.info.class_count)
+        weights, random = Weights(train, job.seed, device), StepRandom(job.seed, device)
+        optimizer = Optimizer(job.solver, weights.learned)
+        message = job.solver.message
+        losses = LossRecord(message.average_loss)
+        snapshots = Snapshots(job, nets.train_message, weights, optimizer)
+        start, seconds = _start(job, snapshots, losses)
+        data.train.seed(job.seed)
+        return Trainer(
+            updater=Updater(
+                TorchNet(train, weights, random, training=True),
+                data.train,
+                nets.train_data.tops,
+                optimizer,
+                random,
+                message.iter_size,
+            ),
+            weights=weights,
+            scorer=TorchNet(test, weights, random, training=False, wanted=scores),
+            scorer_tops=nets.test_data.tops,
+            selection=data.validation or data.test,
+            selection_split=Split.VALIDATION if data.validation else Split.TEST,
+            test=data.test,
+            monitor=_monitor(job, start),
+            observer=observer,
+            losses=losses,
+            seconds=seconds,
+            save=snapshots.save if job.snapshot_prefix is not None else None,
+            save_at_end=message.snapshot_after_train,
+            on_device=device.type != "cpu",
+        )
+
+    def _data(self, job: TrainingJob) -> _Data:
+        """The job's data, kept from the last job where it is the same."""
+        key = (job.data, job.protocol, job.device, job.solver.path, job.solver.message.net_param.SerializeToString())
+        if self._loaded is None or self._loaded[0] != key:
+            self._loaded = None  # free the old data before the new is read
+            self._loaded = key, _Data.of(_Nets.of(job), job)
+        return self._loaded[1]
+
+
+@dataclass(frozen=True)
+class _Nets:
+    """The two phases of a job's net, with their data layers."""
+
+    train: Net
+    train_message: Any
+    train_data: DataLayer
+    test: Net
+    test_message: Any
+    test_data: DataLayer
+
+    @classmethod
+    def of(cls, job: TrainingJob) -> _Nets:
+        solver = job.solver
+        train = solver.train_net()
+        train_message = solver.train_parameter()
+        tests, test_messages = solver.test_nets(), solver.test_parameters()
+        test = tests[0] if tests else train
+        test_message = test_messages[0] if test_messages else test.for_state("TEST")
+        return cls(
+            train,
+            train_message,
+            DataLayer.of(train, train_message, Split.TRAIN),
+            test,
+            test_message,
+            DataLayer.of(test, test_message, Split.TEST),
+        )
+
+    def train_definition(self, data: LoadedData) -> Definition:
+        shapes: dict[str, Shape] = {self.train_data.layer.name: data.train.shape}
+        return Definition.of(self.train, self.train_message, shapes)
+
+    def test_definition(self, data: LoadedData) -> Definition:
+        shapes: dict[str, Shape] = {self.test_data.layer.name: data.test.shape}
+        return Definition.of(self.test, self.test_message, shapes)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The examples of a job, and the feeds that serve them on its device."""
+
+    examples: LoadedData
+    train: Feed
+    validation: Feed | None
+    test: Feed
+
+    @classmethod
+    def of(cls, nets: _Nets, job: TrainingJob) -> _Data:
+        device = _device(job.device)
+        examples = load_data(nets.train_data, nets.test_data, job.data, job.protocol)
+        feeds = {}
+        for split, layer, part in (
+            (Split.TRAIN, nets.train_data, examples.train),
+            (Split.VALIDATION, nets.test_data, examples.validation),
+            (Split.TEST, nets.test_data, examples.test),
+        ):
+            if part is not None:
+                transform = layer.transform(examples.train, part, job.data)
+                training = split is Split.TRAIN
+                feeds[split] = Feed.of(part, transform, layer.batch_size, device, training=training)
+        return cls(examples, feeds[Split.TRAIN], feeds.get(Split.VALIDATION), feeds[Split.TEST])
+
+
+def _scores(nets: _Nets, train: Definition, test: Definition, class_count: int) -> str:
+    """The blob of the test phase that holds the scores (n, classes): what the last SoftmaxWithLoss reads.
+
+    Raises InputError for a net that is no classifier, or has fewer classes than the data.
+    """
+    for definition in (test, train):
+        losses = [layer for layer in definition.layers if layer.type == "SoftmaxWithLoss"]
+        if losses:
+            break
+    else:
+        rule = "the net is not a classifier with a SoftmaxWithLoss layer, which the metrics need"
+        raise InputError(rule, where=nets.train.path, remedy="add one that reads the scores and the labels")
+    blob = losses[-1].bottom[0]
+    shapes = [
+        shape
+        for index, layer in enumerate(test.layers)
+        for name, shape in zip(layer.top, test.shapes[index][1], strict=False)
+        if name == blob
+    ]
+    if not shapes:
+        rule = f'the scores "{blob}" that "{losses[-1].name}" reads do not exist in the TEST phase'
+        raise InputError(rule, where=nets.test.path, remedy="include the layers that make them in both phases")
+    classes = math.prod(shapes[-1][1:])
+    if len(shapes[-1]) < 2 or shapes[-1][1] != classes:
+        raise InputError(
+            f'the scores "{blob}" must have one number for each class', where=nets.test.path, got=shapes[-1]
+        )
+    if classes < class_count:
+        rule = f'the data has {class_count} classes: the scores "{blob}" need one number for each'
+        raise InputError(rule, where=nets.test.path, got=classes)
+    return str(blob)
+
+
+def _start(job: TrainingJob, snapshots: Snapshots, losses: LossRecord) -> tuple[int, float]:
+    """Load weights, or resume; returns the updates done and the seconds they took."""
+    if job.weights is not None and job.resume is not None:
+        raise InputError("weights and resume exclude each other", remedy="a snapshot to resume has its own weights")
+    if job.weights is not None:
+        snapshots.load_weights(job.weights)
+    if job.resume is None:
+        return 0, 0.0
+    start, progress = snapshots.resume(job.resume)
+    if progress is None:
+        return start, 0.0
+    losses.restore(progress)
+    return start, progress.seconds
+
+
+def _monitor(job: TrainingJob, start: int) -> ScheduleMonitor:
+    message = job.solver.message
+    interval = job.test_interval if job.test_interval is not None else message.test_interval
+    max_iter = job.max_iter if job.max_iter is not None else message.max_iter
+    if start > max_iter:
+        raise InputError(f"the snapshot is beyond max_iter ({max_iter})", where=str(job.resume), got=start)
+    return ScheduleMonitor(
+        job.schedule or job.solver.policy,
+        max_iter,
+        test_interval=interval,
+        display=message.display,
+        snapshot=message.snapshot if job.snapshot_prefix is not None else 0,
+        start=start,
+        test_initialization=message.test_initialization and interval > 0,
+    )
+
+
+def _device(name: str) -> torch.device:
+    """The PyTorch device of a name like cpu, cuda or cuda:1. Raises InputError where it is none or not there."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f'device "{name}" is unknown', remedy="take cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f'device "{name}" is not there', got=f"{torch.cuda.device_count()} CUDA devices", remedy="take cpu"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise InputError("the torch engine runs on cpu or cuda", got=name)
+    return device

@@ -1,0 +1,126 @@
+"""Snapshots that real Caffe accepts, with what it takes to go on bit for bit beside them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lrpolicy.caffemodel import SolverState, fit, read_state, read_weights, write_state, write_weights
+from lrpolicy.engines.base import TrainingJob
+from lrpolicy.engines.torch.net import Weights
+from lrpolicy.engines.torch.optimizers import Optimizer
+from lrpolicy.errors import InputError
+from lrpolicy.policies import Policy
+from lrpolicy.prototxt.messages import enum_name
+
+
+@dataclass
+class Progress:
+    """What a training knows beside its weights and history: losses not yet reported, and its time.
+
+    `window` holds the last average_loss losses, `total` and `count` those since the last measurement.
+    """
+
+    window: list[float]
+    total: float
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Writes and reads the snapshots of one job. `message` is the filtered NetParameter of the TRAIN phase."""
+
+    job: TrainingJob
+    message: Any
+    weights: Weights
+    optimizer: Optimizer
+
+    def save(self, iteration: int, progress: Progress) -> Path:
+        """Write PREFIX_iter_N.caffemodel and .solverstate (.h5 as the solver says); returns the .solverstate.
+
+        Raises InputError (no such folder) or RunError (a full disk).
+        """
+        suffix = ".h5" if enum_name(self.job.solver.message, "snapshot_format") == "HDF5" else ""
+        stem = f"{self.job.snapshot_prefix}_iter_{iteration}"
+        model, state = Path(f"{stem}.caffemodel{suffix}"), Path(f"{stem}.solverstate{suffix}")
+        blobs = {name: [blob.cpu().numpy() for blob in blobs] for name, blobs in self.weights.copy().items()}
+        write_weights(model, blobs, self.message)
+        history = tuple(tensor.cpu().numpy() for tensor in self.optimizer.history)
+        extra = json.dumps({**self._identity(), "progress": vars(progress)}).encode()
+        write_state(state, SolverState(iteration, str(model), self._current_step(iteration), history, extra))
+        return state
+
+    def resume(self, path: Path) -> tuple[int, Progress | None]:
+        """Take over weights and history; returns the updates done, and the progress unless Caffe wrote the file.
+
+        Raises InputError for a file that is missing or truncated, or that belongs to another net, solver, seed or
+        protocol.
+        """
+        state = read_state(path)
+        history = self.optimizer.history
+        if len(state.history) != len(history):
+            rule = f"a {self.job.solver.solver_type} solver of this net has {len(history)} history blobs"
+            raise InputError(rule, where=str(path), got=len(state.history))
+        progress = self._progress(state.extra, path)
+        self._take_over(_beside(path, state.learned_net), whole=True)
+        for index, (mine, theirs) in enumerate(zip(history, state.history, strict=True)):
+            mine.copy_(torch.from_numpy(fit(theirs, tuple(mine.shape), f"{path}: history {index}")))
+        return state.iter, progress
+
+    def load_weights(self, path: Path) -> None:
+        """Take over the weights of the layers that a .caffemodel shares with the net by name; others stay.
+
+        Raises InputError for a file that is missing or truncated, or whose blobs do not fit.
+        """
+        self._take_over(path, whole=False)
+
+    def _take_over(self, path: Path, *, whole: bool) -> None:
+        found = read_weights(path)
+        mine = self.weights.by_layer
+        if whole and set(mine) - set(found):
+            missing = ", ".join(sorted(set(mine) - set(found)))
+            raise InputError("the weights of layers are missing", where=str(path), got=f"none for {missing}")
+        taken = {}
+        for name in mine.keys() & found.keys():
+            if len(found[name]) != len(mine[name]):
+                rule = f'layer "{name}" has {len(mine[name])} blobs in the net'
+                raise InputError(rule, where=str(path), got=len(found[name]))
+            taken[name] = [
+                torch.from_numpy(fit(theirs, tuple(blob.shape), f'{path}: layer "{name}", blob {index}'))
+                for index, (blob, theirs) in enumerate(zip(mine[name], found[name], strict=True))
+            ]
+        self.weights.assign(taken)
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a resumed training to be the same training."""
+        return {"seed": self.job.seed, "protocol": str(self.job.protocol)}
+
+    def _progress(self, extra: bytes, path: Path) -> Progress | None:
+        if not extra:
+            return None
+        try:
+            values = json.loads(extra)
+            progress = Progress(**values.pop("progress"))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError("lrpolicy's own part of the snapshot is damaged", where=str(path)) from None
+        for name, value in self._identity().items():
+            if values.get(name) != value:
+                raise InputError(f"the snapshot was made with {name} {values.get(name)}", where=str(path), got=value)
+        return progress
+
+    def _current_step(self, iteration: int) -> int:
+        """Caffe's counter of multistep: the steps passed when the last update was done."""
+        policy = self.job.schedule or self.job.solver.policy
+        steps = policy.parameters.get("stepvalue", ()) if isinstance(policy, Policy) else ()
+        return sum(step < iteration for step in steps) if isinstance(steps, tuple) else 0
+
+
+def _beside(state: Path, learned_net: str) -> Path:
+    """The weights that a solver state names: there, or, after a move, in the state's own folder."""
+    model = Path(learned_net)
+    return model if model.exists() or not learned_net else state.parent / model.name

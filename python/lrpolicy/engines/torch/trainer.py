@@ -1,0 +1,209 @@
+"""The training loop: blocks of updates, and between them what the monitor says is due."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lrpolicy.engines.base import Observer
+from lrpolicy.engines.torch.evaluation import evaluate
+from lrpolicy.engines.torch.feed import Feed
+from lrpolicy.engines.torch.layers import StepRandom
+from lrpolicy.engines.torch.net import Blobs, TorchNet, Weights
+from lrpolicy.engines.torch.optimizers import Optimizer
+from lrpolicy.engines.torch.snapshots import Progress
+from lrpolicy.monitor import Block, ScheduleMonitor
+from lrpolicy.records import Measurement, Split, TrialOutcome, TrialStatus
+
+# A training looks up from its work this often: on a GPU in iterations (reading a loss waits for it), else in seconds.
+_ITERATIONS_BETWEEN_LOOKS = 100
+_SECONDS_BETWEEN_LOOKS = 0.25
+
+
+class LossRecord:
+    """The losses of the updates so far, as far as anyone still asks for them.
+
+    Values stay on the device until `settle`.
+    """
+
+    def __init__(self, average_loss: int) -> None:
+        self.pending: list[Tensor] = []
+        self.last_finite = math.nan
+        self._window: deque[float] = deque(maxlen=average_loss)
+        self._total, self._count = 0.0, 0
+
+    def settle(self) -> int | None:
+        """Take in the pending losses, waiting for the device; the place of the first one that is not finite."""
+        values = torch.stack(self.pending).tolist() if len(self.pending) > 1 else [loss.item() for loss in self.pending]
+        self.pending.clear()
+        for place, value in enumerate(values):
+            if not math.isfinite(value):
+                return place
+            self._window.append(value)
+            self._total += value
+            self._count += 1
+            self.last_finite = value
+        return None
+
+    @property
+    def smoothed(self) -> float:
+        """The mean of the last average_loss losses, as Caffe displays it."""
+        return sum(self._window) / len(self._window) if self._window else math.nan
+
+    def take_mean(self) -> float:
+        """The mean loss since the last call (NaN without updates)."""
+        mean = self._total / self._count if self._count else math.nan
+        self._total, self._count = 0.0, 0
+        return mean
+
+    def progress(self, seconds: float) -> Progress:
+        """What a snapshot keeps of the losses."""
+        return Progress(list(self._window), self._total, self._count, seconds)
+
+    def restore(self, progress: Progress) -> None:
+        """Go on from a snapshot."""
+        self._window.extend(progress.window)
+        self._total, self._count = progress.total, progress.count
+
+
+@dataclass
+class Updater:
+    """Does one update at a time: forward and backward over iter_size batches, then the optimizer."""
+
+    net: TorchNet
+    feed: Feed
+    tops: tuple[str, ...]
+    optimizer: Optimizer
+    random: StepRandom
+    iter_size: int
+
+    def update(self, iteration: int, rate: float) -> Tensor:
+        """Update number `iteration` (0-based); returns its loss, still on the device."""
+        losses = [self._accumulate(iteration * self.iter_size + part) for part in range(self.iter_size)]
+        self.optimizer.apply(rate, iteration)
+        return losses[0] if self.iter_size == 1 else torch.stack(losses).mean()
+
+    def _accumulate(self, step: int) -> Tensor:
+        self.random.begin(step)
+        loss = self.net.run(dict(zip(self.tops, self.feed.batch(step), strict=False)))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+
+@dataclass
+class Trainer:
+    """One job, ready to run. `selection` is the split that chooses the best weights; `test` is measured once at the
+    end with them, unless it is the selection itself. `save` writes a snapshot and returns its path, or is None.
+    """
+
+    updater: Updater
+    weights: Weights
+    scorer: TorchNet
+    scorer_tops: tuple[str, ...]
+    selection: Feed
+    selection_split: Split
+    test: Feed
+    monitor: ScheduleMonitor
+    observer: Observer
+    losses: LossRecord
+    seconds: float
+    save: Callable[[int, Progress], Path] | None
+    save_at_end: bool
+    on_device: bool
+
+    _best: Measurement | None = None
+    _best_weights: Blobs = field(default_factory=dict)
+    _next_look: float = 0.0
+
+    def run(self) -> TrialOutcome:
+        """Train until max_iter, divergence or the observer's wish to stop."""
+        for block in self.monitor.blocks():
+            stopped = self._updates(block)
+            if stopped is not None:
+                return stopped
+            rate = float(block.rates[-1] if block.count else self.monitor.schedule.rate(0))
+            if block.display and block.count:
+                self.observer.displayed(block.stop, self.losses.smoothed, rate)
+            if block.measure and not self._measure(block.stop, rate):
+                return self._diverged(block.stop, f"the scores are not finite after {block.stop} iterations")
+            if block.snapshot or (self.save_at_end and block.stop == self.monitor.max_iter):
+                self._snapshot(block.stop)
+        return self._outcome(TrialStatus.COMPLETED, self.monitor.max_iter)
+
+    def _updates(self, block: Block) -> TrialOutcome | None:
+        """Do a block's updates; the outcome when the training ends within it."""
+        started, pending = time.monotonic(), self.losses.pending
+        try:
+            for iteration, rate in zip(range(block.start, block.stop), block.rates.tolist(), strict=True):
+                pending.append(self.updater.update(iteration, rate))
+                last = iteration + 1 == block.stop
+                if self.on_device and len(pending) < _ITERATIONS_BETWEEN_LOOKS and not last:
+                    continue
+                first = iteration + 1 - len(pending)
+                place = self.losses.settle()
+                if place is not None:
+                    return self._diverged(first + place, self._divergence(first + place))
+                if not last and self._must_stop():
+                    self._snapshot(iteration + 1)
+                    return self._outcome(TrialStatus.INTERRUPTED, iteration + 1)
+        finally:
+            self.seconds += time.monotonic() - started
+        if block.count and self.observer.stopping():
+            self._snapshot(block.stop)
+            return self._outcome(TrialStatus.INTERRUPTED, block.stop)
+        return None
+
+    def _must_stop(self) -> bool:
+        """Whether the observer wants an end, asked a few times a second."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + _SECONDS_BETWEEN_LOOKS
+        return self.observer.stopping()
+
+    def _measure(self, iteration: int, rate: float) -> bool:
+        """Measure the selection split; False when the scores are not finite."""
+        evaluation = evaluate(self.scorer, self.selection, self.scorer_tops)
+        if not math.isfinite(evaluation.loss):
+            return False
+        measurement = Measurement(
+            iteration, self.selection_split, rate, self.losses.take_mean(), evaluation, self.seconds
+        )
+        if self._best is None or evaluation.top1 > self._best.evaluation.top1:
+            self._best, self._best_weights = measurement, self.weights.copy()
+        self.observer.measured(measurement)
+        return True
+
+    def _snapshot(self, iteration: int) -> None:
+        if self.save is not None:
+            self.observer.saved(self.save(iteration, self.losses.progress(self.seconds)))
+
+    def _divergence(self, iteration: int) -> str:
+        before = f"the last finite loss was {self.losses.last_finite:.6g}"
+        if math.isnan(self.losses.last_finite):
+            before = "no loss before it was finite"
+        return f"the loss of iteration {iteration} is not finite; {before}"
+
+    def _diverged(self, iteration: int, message: str) -> TrialOutcome:
+        return self._outcome(TrialStatus.DIVERGED, iteration, message)
+
+    def _outcome(self, status: TrialStatus, iterations: int, message: str = "") -> TrialOutcome:
+        test = self._test_of_best() if status is not TrialStatus.INTERRUPTED else None
+        return TrialOutcome(status, iterations, self.seconds, self._best, test, message)
+
+    def _test_of_best(self) -> Measurement | None:
+        """The test set measured with the best weights (the selection itself, where that is the test set)."""
+        if self._best is None or self.selection_split is Split.TEST:
+            return self._best
+        self.weights.assign(self._best_weights)
+        evaluation = evaluate(self.scorer, self.test, self.scorer_tops)
+        test = replace(self._best, split=Split.TEST, evaluation=evaluation)
+        self.observer.measured(test)
+        return test
