@@ -1,1 +1,123 @@
-""""""
+"""The command line. Adding a command is one line in `COMMANDS` and one module here, `cli/NAME.py`, holding NAME.
+
+A command's module is imported only when the command runs, so that `lrpolicy --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, cast
+
+import click
+
+from lrpolicy.errors import LrpolicyError, did_you_mean
+
+# What each command is for, as `lrpolicy --help` says it; the module's docstring says the rest.
+COMMANDS = {
+    "tune": "Rank the learning-rate policies for TARGET, "
+    "a solver prototxt or the name of a set-up that lrpolicy ships.",
+    "train": "Train SOLVER, a solver prototxt or the name of a set-up that lrpolicy ships, "
+    "with the policy that it names.",
+    "policies": "List every policy with its formula and fields.",
+    "explain": "Explain one policy, or the policy of a solver.",
+    "plot": "Draw policies as a picture or in the terminal.",
+    "rate": "Print the rate of a solver at given iterations.",
+    "data": "Look at a data set, or write it in Caffe's formats.",
+    "doctor": "Say what works on this machine, and what is missing.",
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands live in modules of their own, imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"lrpolicy.cli.{cmd_name}")
+        return cast(click.Command, getattr(module, cmd_name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f'command "{args[0]}" is unknown; {did_you_mean(args[0], COMMANDS)}', ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        click.echo(f"lrpolicy {version('lrpolicy')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: lrpolicy tune digits. Every command has --help with an example, and --json.",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+def lrpolicy() -> None:
+    """Find, compare and run learning-rate policies."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit status: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line on these arguments (default: the process's) and return the exit status.
+
+    Every error is one line on standard error; a traceback appears only where LRPOLICY_DEBUG is set.
+    """
+    _never_fail_on_encoding()
+    try:
+        result: Any = lrpolicy.main(arguments, prog_name="lrpolicy", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        return _complain(_usage(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _complain("interrupted", 130)
+    except LrpolicyError as error:
+        return _complain(str(error), error.exit_status)
+    except OSError as error:
+        return _complain(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
+    except Exception as error:  # the last door: whatever comes through it is our mistake
+        text = f"{type(error).__name__}: {error}"
+        return _complain(f"{text}; this is a bug in lrpolicy; set LRPOLICY_DEBUG=1 for the traceback", 1)
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str, status: int) -> int:
+    if os.environ.get("LRPOLICY_DEBUG"):
+        traceback.print_exc()
+    click.echo(message, err=True)
+    return status
+
+
+def _usage(error: click.ClickException) -> str:
+    """A usage error with the command that it belongs to, and where its help is."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context else "lrpolicy"
+    return f"{path}: {error.format_message().rstrip('.')}; see {path} --help"
+
+
+def _never_fail_on_encoding() -> None:
+    """A terminal that lacks a character shows a question mark; it does not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")

@@ -1,1 +1,1 @@
-""""""
+"""What a tuning run leaves for its reader."""

@@ -1,0 +1,89 @@
+"""What the commands share: options, examples, tables, JSON, and finding what an argument names."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from lrpolicy.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lrpolicy.solver import Solver
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+WIDTH_WITHOUT_TERMINAL = 160
+
+
+def json_option(function: F) -> F:
+    """The --json that every command has, as the parameter `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(function)
+
+
+def examples(*lines: str) -> str:
+    """An epilog that shows example command lines as they are typed."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on standard output (keys in their order; NaN is not JSON and must not come here)."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def console() -> Console:
+    """Standard output for rich: the terminal's width, or a width that keeps tables whole when there is none."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, highlight=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of texts, with room between the columns and a line under the head."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    result = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for row in rows:
+        result.add_row(*map(Text, row))
+    return result
+
+
+def note(text: str) -> None:
+    """Tell the user something beside the result, on standard error."""
+    click.echo(f"note: {text}", err=True)
+
+
+def read_solver(target: str) -> Solver:
+    """The solver that TARGET names: a file, or one of the set-ups that lrpolicy ships. Its notes are shown.
+
+    Raises InputError where there is neither such a file nor such a set-up.
+    """
+    from lrpolicy import zoo
+    from lrpolicy.solver import read
+
+    solver = read(zoo.find(target))
+    for text in solver.notes:
+        note(text)
+    return solver
+
+
+def names_a_solver(target: str) -> bool:
+    """Whether TARGET means a solver and not a policy: a file, something that looks like one, or a shipped set-up."""
+    from lrpolicy import zoo
+
+    looks_like_a_file = "/" in target or target.endswith((".prototxt", ".pbtxt", ".txt"))
+    return looks_like_a_file or Path(target).is_file() or target in zoo.names()
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not among the known ones."""
+    return InputError(f'{kind} "{name}" is unknown', remedy=did_you_mean(name, known))

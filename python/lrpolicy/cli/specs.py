@@ -1,0 +1,135 @@
+"""Policies as a person types them: `tri2`, `tri2:max_lr=0.06,stepsize=2000`, `my_solver.prototxt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrpolicy.cli.common import names_a_solver, read_solver
+from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.policies import PARAMETERS, Policy, canonical_name
+
+# A sensible value of every parameter for each policy, so that `lrpolicy plot tri2` shows tri2's shape at once.
+_CYCLE = {"base_lr": 0.001, "max_lr": 0.006, "stepsize": 1000}
+_EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "fixed": {"base_lr": 0.01},
+    "step": {"base_lr": 0.01, "gamma": 0.5, "stepsize": 1000},
+    "multistep": {"base_lr": 0.01, "gamma": 0.1, "stepvalue": (5000, 8000)},
+    "exp": {"base_lr": 0.01, "gamma": 0.9995},
+    "inv": {"base_lr": 0.01, "gamma": 0.001, "power": 0.75},
+    "poly": {"base_lr": 0.01, "power": 1.2, "max_iter": 10000},
+    "triexp": {**_CYCLE, "gamma": 0.9998},
+    "sinexp": {**_CYCLE, "gamma": 0.9998},
+    "cos": {**_CYCLE, "stepsize": 2000},
+    "sigmoid": {"base_lr": 0.01, "gamma": 0.002, "stepsize": 5000},
+}
+_SHORTEST = 10_000
+
+
+@dataclass(frozen=True)
+class Named:
+    """A policy with the label it goes by, how long a picture of it should be, and the fields taken from an example."""
+
+    label: str
+    policy: Policy
+    length: int
+    from_example: tuple[str, ...] = ()
+
+
+def example(name: str) -> Policy:
+    """The example of a policy of the table: 10,000 iterations show its shape."""
+    return Policy(name, **_EXAMPLES.get(name, _CYCLE))
+
+
+def parse(target: str, settings: Sequence[str] = ()) -> Named:
+    """What TARGET names: a solver file or shipped set-up, or a policy with `:key=value,...` and `settings`.
+
+    A field that nobody sets has its example's value; `from_example` lists those. Raises InputError.
+    """
+    if names_a_solver(target):
+        if settings:
+            raise InputError("--set goes with policy names, not with a solver", got=target, remedy="edit its fields")
+        solver = read_solver(target)
+        label = f"{Path(target).stem} ({solver.policy.name})"
+        return Named(label, solver.policy, solver.message.max_iter or natural_length(solver.policy))
+    name, _, text = target.partition(":")
+    known, _ = canonical_name(name)
+    own = assignments([part for part in text.split(",") if part], where=target)
+    fields = set(example(known).info.parameters) | set(example(known).info.optional)
+    shared = {key: value for key, value in assignments(settings, where="--set").items() if key in fields}
+    given = {**shared, **own}
+    filled = example(known).parameters
+    policy = Policy(known, **{**filled, **given})
+    missing = tuple(key for key in filled if key not in given)
+    return Named(target, policy, natural_length(policy), missing)
+
+
+def parse_all(targets: Iterable[str], settings: Sequence[str]) -> list[Named]:
+    """`parse` for each target; every setting must be a field of at least one policy named. Raises InputError."""
+    named = [parse(target, settings if not names_a_solver(target) else ()) for target in targets]
+    takers = [entry.policy.info for target, entry in zip(targets, named, strict=True) if not names_a_solver(target)]
+    fields = {field for info in takers for field in (*info.parameters, *info.optional)}
+    for key in assignments(settings, where="--set"):
+        if key not in fields:
+            raise InputError(f'no policy named here has "{key}"', where="--set", remedy=did_you_mean(key, fields))
+    return named
+
+
+def assignments(parts: Iterable[str], *, where: str) -> dict[str, Any]:
+    """`key=value` texts as parameters; a key given twice makes a list, as in a prototxt. Raises InputError."""
+    values: dict[str, Any] = {}
+    for part in parts:
+        key, equals, text = (piece.strip() for piece in part.partition("="))
+        if not equals or not text:
+            raise InputError(
+                "a setting reads key=value", where=where, got=f'"{part}"', remedy="for example stepsize=2000"
+            )
+        if key not in PARAMETERS:
+            raise InputError(f'parameter "{key}" is unknown', where=where, remedy=did_you_mean(key, PARAMETERS))
+        value = _number(key, text, where)
+        if PARAMETERS[key].kind == "integers":
+            values[key] = (*values.get(key, ()), value)
+        elif key in values:
+            raise InputError(f"{key} is given twice", where=where, got=f"{values[key]} and {text}")
+        else:
+            values[key] = value
+    return values
+
+
+def _number(key: str, text: str, where: str) -> float | int:
+    real = PARAMETERS[key].kind == "real"
+    try:
+        return float(text) if real else int(text)
+    except ValueError:
+        wanted = "a number" if real else "a whole number"
+        raise InputError(f"{key} must be {wanted}", where=where, got=f'"{text}"') from None
+
+
+def natural_length(policy: Policy) -> int:
+    """How many iterations a picture of this policy needs to show what it does."""
+    values = policy.parameters
+    steps = values.get("stepvalue", ())
+    lengths = [int(values.get("max_iter", 0)), 10 * int(values.get("stepsize", 0))]  # type: ignore[arg-type]
+    if isinstance(steps, tuple) and steps:
+        lengths.append(steps[-1] * 5 // 4)
+    return max(lengths) or _SHORTEST
+
+
+def setting_text(policy: Policy, fields: Iterable[str]) -> str:
+    """Some of a policy's parameters as `key=value` words."""
+    words = []
+    for field in fields:
+        value = policy.parameters[field]
+        words += [f"{field}={item}" for item in value] if isinstance(value, tuple) else [f"{field}={value:g}"]
+    return " ".join(words)
+
+
+def prototxt(policy: Policy) -> str:
+    """The policy as the lines of a solver prototxt."""
+    lines = [f'lr_policy: "{policy.name}"']
+    for field, value in policy.parameters.items():
+        text = "lr_policy_param {{ start: {} }}" if field == "start" else field + ": {}"
+        lines += [text.format(item) for item in (value if isinstance(value, tuple) else (value,))]
+    return "\n".join(lines)

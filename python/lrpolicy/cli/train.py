@@ -1,0 +1,154 @@
+"""`lrpolicy train`: train one solver as Caffe would, with its own policy."""
+
+from __future__ import annotations
+
+import math
+import signal
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from lrpolicy.cli.common import examples, json_option, print_json, read_solver
+from lrpolicy.engines import load_engine
+from lrpolicy.engines.base import TrainingJob
+from lrpolicy.errors import InterruptedRun, RunError
+from lrpolicy.records import Measurement, Protocol, TrialOutcome, TrialStatus
+
+
+@click.command(
+    epilog=examples(
+        "lrpolicy train digits",
+        "lrpolicy train mnist-lenet --data ~/mnist --max-iter 1000 --snapshot-prefix lenet",
+        "lrpolicy train mnist-lenet --data ~/mnist --resume lenet_iter_500.solverstate",
+    )
+)
+@click.argument("solver")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with the data: MNIST, CIFAR-10 or LMDB.")
+@click.option("--max-iter", type=click.IntRange(1), help="Iterations.  [default: the solver's max_iter]")
+@click.option("--test-interval", type=click.IntRange(1), help="Between measurements.  [default: the solver's]")
+@click.option("--seed", type=int, help="Seed of weights and dropout.  [default: the solver's random_seed, else 1]")
+@click.option(
+    "--protocol",
+    type=click.Choice([protocol.value for protocol in Protocol]),
+    default=Protocol.VALIDATION.value,
+    show_default=True,
+    help="Measure on a validation split while training, or on the test set as the paper does.",
+)
+@click.option("--engine", default="torch", show_default=True, help="What trains.")
+@click.option("--device", default="cpu", show_default=True, help="Where it trains: cpu, cuda, cuda:1.")
+@click.option("--snapshot-prefix", type=click.Path(path_type=Path), help="Where snapshots go.  [default: the solver's]")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on from a .solverstate.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Start from the weights of a .caffemodel.")
+@json_option
+def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bool, **options: Any) -> None:
+    """Train SOLVER, a solver prototxt or the name of a set-up that lrpolicy ships, with the policy that it names.
+
+    Measurements go to the screen as they are made. Snapshots are written where the solver says so, at the end, and on
+    Ctrl-C, after which --resume goes on bit for bit.
+    """
+    read = read_solver(solver)
+    if options["snapshot_prefix"] is None and (read.message.snapshot or read.message.HasField("snapshot_prefix")):
+        options["snapshot_prefix"] = Path(read.snapshot_prefix)
+    if seed is None:
+        seed = read.message.random_seed if read.message.random_seed >= 0 else 1
+    job = TrainingJob(read, seed=seed, protocol=Protocol(protocol), **options)
+    with _Screen(job.max_iter or read.message.max_iter, quiet=as_json) as screen:
+        outcome = load_engine(engine).train(job, screen)
+    if outcome.status is TrialStatus.INTERRUPTED:
+        kept = f"; go on with --resume {screen.snapshot}" if screen.snapshot else "; nothing was saved"
+        raise InterruptedRun(f"interrupted after {outcome.iterations} iterations{kept}")
+    if as_json:
+        print_json({"outcome": _plain(asdict(outcome)), "snapshot": screen.snapshot and str(screen.snapshot)})
+    else:
+        click.echo(_summary(outcome, screen.snapshot))
+    if outcome.status is not TrialStatus.COMPLETED:
+        raise RunError(f"the training {outcome.status}: {outcome.message}")
+
+
+class _Screen:
+    """The observer of `lrpolicy train`: a progress bar, one line for each measurement, and Ctrl-C as a polite stop."""
+
+    def __init__(self, max_iter: int, *, quiet: bool) -> None:
+        self._quiet, self._interrupted = quiet, False
+        self.snapshot: Path | None = None
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} iterations"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("training", total=max_iter)
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._stop)
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def displayed(self, iteration: int, loss: float, rate: float) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=iteration, description=f"loss {loss:.4g}, lr {rate:.4g}")
+
+    def measured(self, measurement: Measurement) -> None:
+        """Print a line."""
+        if not self._quiet:
+            self._bar.console.print(_line(measurement), highlight=False)
+
+    def saved(self, path: Path) -> None:
+        """Remember the latest snapshot."""
+        self.snapshot = path
+
+    def stopping(self) -> bool:
+        """True after Ctrl-C or a termination signal."""
+        return self._interrupted
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True
+
+
+def _line(measurement: Measurement) -> str:
+    of = measurement.evaluation
+    return (
+        f"Iteration {measurement.iteration}, lr = {measurement.rate:.6g}: {measurement.split} "
+        f"Top-1 {100 * of.top1:.2f} %, loss {of.loss:.4f}, train loss {measurement.train_loss:.4f}"
+    )
+
+
+def _summary(outcome: TrialOutcome, snapshot: Path | None) -> str:
+    speed = outcome.iterations / outcome.seconds if outcome.seconds else 0.0
+    lines = [f"{outcome.status} after {outcome.iterations} iterations in {outcome.seconds:.1f} s ({speed:.0f} iter/s)"]
+    if outcome.best is not None and outcome.test is not None:
+        lines.append(
+            f"best {outcome.best.split} Top-1 {100 * outcome.best.evaluation.top1:.2f} % at iteration "
+            f"{outcome.best.iteration}; test Top-1 with those weights {100 * outcome.test.evaluation.top1:.2f} %"
+        )
+    if snapshot is not None:
+        lines.append(f"snapshot: {snapshot}")
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    """Plain values for JSON: NaN and infinities become None."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,174 @@
+"""Runs trials on this machine: one worker process for each place, each with an engine of its own.
+
+A worker speaks over one pipe: jobs come in, events go out, and the pipe's end is how either side learns that the other
+is gone. A worker that dies costs its trial (a FAILED outcome that says how it died), never the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from lrpolicy.engines import load_engine
+from lrpolicy.engines.base import TrainingJob
+from lrpolicy.errors import InputError, LrpolicyError
+from lrpolicy.executors.base import Event, Finished, Measured, Progressed, Started
+from lrpolicy.records import Measurement, TrialOutcome, TrialStatus
+
+_SPAWN = multiprocessing.get_context("spawn")
+_SECONDS_TO_STOP = 5.0
+
+
+class LocalExecutor:
+    """`workers` trials at a time, in processes that stay for the whole run.
+
+    Raises InputError when workers is less than 1. A job that cannot be trained (an LrpolicyError in the engine) ends
+    the run with that error; any other failure of a trial is its outcome.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        if workers < 1:
+            raise InputError("workers must be 1 or more", got=workers)
+        self.workers = workers
+        self._idle: list[_Worker] = []
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the worker processes."""
+        _stop(self._idle)
+        self._idle = []
+
+    def run(self, engine: str, jobs: Iterable[tuple[int, TrainingJob]]) -> Iterator[Event]:
+        """Yield events until every job has finished; closing the iterator stops the workers that are busy."""
+        queue = deque(jobs)
+        busy: dict[Connection, _Worker] = {}
+        try:
+            while queue or busy:
+                while queue and len(busy) < self.workers:
+                    worker = self._idle.pop() if self._idle else _Worker()
+                    busy[worker.connection] = worker
+                    worker.send(engine, *queue.popleft())
+                for connection in wait(list(busy)):
+                    worker = busy[connection]  # type: ignore[index]
+                    event = worker.receive()
+                    if isinstance(event, LrpolicyError):
+                        raise event
+                    yield event
+                    if isinstance(event, Finished):
+                        del busy[worker.connection]
+                        if worker.process.is_alive():
+                            self._idle.append(worker)
+        finally:
+            _stop(busy.values())
+
+
+class _Worker:
+    """The parent's end of one worker process."""
+
+    def __init__(self) -> None:
+        self.connection, other = _SPAWN.Pipe()
+        self.process = _SPAWN.Process(target=_serve, args=(other,), daemon=True)
+        self.process.start()
+        other.close()
+        self.trial = 0
+
+    def send(self, engine: str, trial: int, job: TrainingJob) -> None:
+        self.trial = trial
+        with contextlib.suppress(BrokenPipeError):  # the process is gone: receive() finds that and says so
+            self.connection.send((engine, trial, job))
+
+    def receive(self) -> Event | LrpolicyError:
+        try:
+            message: Event | LrpolicyError = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            return Finished(self.trial, _failed(f"the worker process ended with {_exit_text(self.process.exitcode)}"))
+        return message
+
+
+def _exit_text(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"signal {signal.Signals(-exitcode).name}"
+    return f"exit status {exitcode}"
+
+
+def _failed(message: str) -> TrialOutcome:
+    return TrialOutcome(TrialStatus.FAILED, iterations=0, seconds=0.0, message=message)
+
+
+def _stop(workers: Iterable[_Worker]) -> None:
+    """Close the pipes, which asks the workers to stop; kill those that take too long."""
+    workers = list(workers)
+    for worker in workers:
+        worker.connection.close()
+    deadline = time.monotonic() + _SECONDS_TO_STOP
+    for worker in workers:
+        worker.process.join(max(0.0, deadline - time.monotonic()))
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+
+
+class _PipeObserver:
+    """Sends what happens in the worker to the parent; the pipe's end means that the training should stop."""
+
+    def __init__(self, connection: Connection, trial: int) -> None:
+        self._connection, self._trial = connection, trial
+        self._stopping = False
+
+    def displayed(self, iteration: int, loss: float, rate: float) -> None:
+        self._send(Progressed(self._trial, iteration, loss, rate))
+
+    def measured(self, measurement: Measurement) -> None:
+        self._send(Measured(self._trial, measurement))
+
+    def saved(self, path: Path) -> None:
+        """Trials of a run save nothing."""
+
+    def stopping(self) -> bool:
+        # While a job runs the parent never writes: readable means closed.
+        self._stopping = self._stopping or self._connection.poll()
+        return self._stopping
+
+    def _send(self, event: Event) -> None:
+        try:
+            self._connection.send(event)
+        except BrokenPipeError:
+            self._stopping = True
+
+
+def _serve(connection: Any) -> None:
+    """A worker's whole life: take a job, train it, say how it ended, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two trials on two cores must not spin against each other
+    engines: dict[str, Any] = {}
+    while True:
+        try:
+            name, trial, job = connection.recv()
+        except (EOFError, ConnectionResetError):
+            return
+        observer = _PipeObserver(connection, trial)
+        try:
+            connection.send(Started(trial))
+            if name not in engines:
+                engines[name] = load_engine(name)
+            connection.send(Finished(trial, engines[name].train(job, observer)))
+        except LrpolicyError as error:
+            connection.send(error)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+        except Exception as error:
+            connection.send(Finished(trial, _failed(f"{type(error).__name__}: {error}")))

@@ -1,0 +1,70 @@
+"""The range of good fixed rates, found by LRBench's FIX scan (section V-A): from large to small by tens, then finer.
+
+The scan trains a few short trials with constant rates. This module only decides which rates to try and what the results
+say; whoever calls it trains them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from lrpolicy.errors import RunError
+from lrpolicy.search import SCAN_RATES, RateRange, rounded
+
+# A rate is good while it keeps this share of what the best rate learned above chance.
+GOOD_SHARE = 0.9
+# Below this gain over chance nothing has been learned.
+LEAST_GAIN = 0.02
+
+
+def coarse_rates() -> tuple[float, ...]:
+    """The first rates to try."""
+    return SCAN_RATES
+
+
+def finer_rates(accuracy: Mapping[float, float]) -> tuple[float, ...]:
+    """Rates half a decade around the best one and above the highest good one, not tried yet.
+
+    `accuracy` maps a rate to the best validation Top-1 in [0, 1] that it reached, NaN where the training diverged.
+    """
+    best = _best(accuracy)
+    highest = max(rate for rate in accuracy if _is_good(accuracy, rate, chance=0.0))
+    step = math.sqrt(10.0)
+    rates = (rounded(best * step, 2), rounded(best / step, 2), rounded(highest * step, 2))
+    return tuple(rate for rate in dict.fromkeys(rates) if rate not in accuracy)
+
+
+def fix_range(accuracy: Mapping[float, float], class_count: int) -> RateRange:
+    """The contiguous run of good rates around the best one.
+
+    Raises:
+        RunError: no rate learned anything; the message lists what was tried.
+    """
+    chance = 1.0 / class_count
+    best = _best(accuracy)
+    if math.isnan(accuracy[best]) or accuracy[best] - chance < LEAST_GAIN:
+        raise RunError(
+            "no fixed rate learns anything: "
+            + ", ".join(f"{rate:g} -> {_percent(value)}" for rate, value in sorted(accuracy.items()))
+            + f" validation Top-1 (chance is {_percent(chance)}); train longer, or check the net and its data"
+        )
+    rates = sorted(accuracy)
+    low = high = rates.index(best)
+    while low > 0 and _is_good(accuracy, rates[low - 1], chance):
+        low -= 1
+    while high + 1 < len(rates) and _is_good(accuracy, rates[high + 1], chance):
+        high += 1
+    return RateRange(rates[low], best, rates[high])
+
+
+def _best(accuracy: Mapping[float, float]) -> float:
+    return max(accuracy, key=lambda rate: -1.0 if math.isnan(accuracy[rate]) else accuracy[rate])
+
+
+def _is_good(accuracy: Mapping[float, float], rate: float, chance: float) -> bool:
+    return rate == _best(accuracy) or accuracy[rate] - chance >= GOOD_SHARE * (accuracy[_best(accuracy)] - chance)
+
+
+def _percent(value: float) -> str:
+    return "diverged" if math.isnan(value) else f"{100 * value:.1f} %"

@@ -1,0 +1,169 @@
+"""What a tuning run leaves for its user: the ranked table, the winner as a solver, the picture."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+
+from lrpolicy.errors import RunError
+from lrpolicy.plots import Curve, plot_curves
+from lrpolicy.policies import POLICIES, Policy
+from lrpolicy.ranking import RankedPolicy, Spread
+from lrpolicy.records import Measurement, Protocol
+from lrpolicy.solver import Solver
+
+_HEADINGS = ("Top-1 %", "test %", "Top-5 %", "AC", "CD", "CDAC", "LD", "#Iter", "#Param")
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """Where the results lie."""
+
+    winner: Path
+    picture: Path
+    table: Path
+
+
+def write_results(
+    folder: Path,
+    title: str,
+    solver: Solver,
+    ranking: Sequence[RankedPolicy],
+    measurements: dict[Policy, Sequence[Measurement]],
+    max_iter: int,
+    protocol: Protocol,
+) -> ResultFiles:
+    """Write winner.prototxt (with a copy of its `net` beside it), ranking.png and ranking.json into `folder`.
+
+    `measurements` holds one trial of each ranked policy, for the picture.
+
+    Raises:
+        RunError: the folder cannot be written, or nothing was ranked.
+    """
+    if not ranking or math.isnan(ranking[0].selection.top1.mean):
+        raise RunError("no policy finished a trial: nothing to rank")
+    winner, table, picture = folder / "winner.prototxt", folder / "ranking.json", folder / "ranking.png"
+    fields: dict[str, object] = {"max_iter": max_iter}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if solver.message.HasField("net") and solver.net_path:
+            own_net = folder / "net.prototxt"
+            own_net.write_bytes(solver.net_path.read_bytes())
+            fields["net"] = _as_caffe_finds_it(own_net)
+        table.write_text(json.dumps(ranking_rows(ranking), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        rule = f"{folder}: the results cannot be written: {error.strerror}; they are kept in the database"
+        raise RunError(rule) from None
+    solver.with_policy(ranking[0].policy, **fields).write(winner)
+    split = "test" if protocol is Protocol.PAPER else "validation"
+    plot_curves(_curves(ranking, measurements), max_iter, picture, title=title, measured_on=split)
+    return ResultFiles(winner, picture, table)
+
+
+def ranked_table(ranking: Sequence[RankedPolicy], protocol: Protocol) -> Group:
+    """The ranked table for a terminal, all eight metrics, and below it how each policy was set."""
+    split = "test" if protocol is Protocol.PAPER else "validation"
+    seeds = max(len(row.seeds) for row in ranking)
+    title = f"Ranked on {split} Top-1, mean over {seeds} seed{'s' * (seeds != 1)} ± standard deviation"
+    metrics = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    metrics.add_column("")
+    metrics.add_column("policy")
+    for heading in _HEADINGS:
+        metrics.add_column(heading, justify="right", no_wrap=True)
+    settings = Table.grid(padding=(0, 2))
+    for row in ranking:
+        metrics.add_row(str(row.rank), row.policy.name, *_cells(row))
+        diverged = f"  ({row.diverged} of {len(row.seeds)} seeds diverged)" if row.diverged else ""
+        settings.add_row(f" {row.rank}", row.policy.name, _parameters_text(row.policy) + diverged)
+    return Group(metrics, settings, "")
+
+
+def _cells(row: RankedPolicy) -> tuple[str, ...]:
+    of = row.selection
+    return (
+        _percent(of.top1),
+        _percent(row.test.top1),
+        f"{100 * of.top5.mean:.2f}",
+        f"{of.average_confidence.mean:.4f}",
+        f"{of.confidence_deviation.mean:.4f}",
+        f"{of.confidence_deviation_across_classes.mean:.4f}",
+        f"{of.loss_difference.mean:+.4f}",
+        f"{row.iterations_at_best.mean:.0f}",
+        str(row.parameter_count),
+    )
+
+
+def ranking_rows(ranking: Sequence[RankedPolicy]) -> list[dict[str, Any]]:
+    """The ranked table as plain values for JSON; NaN becomes None."""
+    rows = []
+    for row in ranking:
+        metrics = {
+            split: {name: _spread(spread) for name, spread in vars(of).items()}
+            for split, of in (("selection", row.selection), ("test", row.test))
+        }
+        rows.append(
+            {
+                "rank": row.rank,
+                "policy": row.policy.to_dict(),
+                "seeds": list(row.seeds),
+                "diverged": row.diverged,
+                **metrics,
+                "parameter_count": row.parameter_count,
+                "iterations_at_best": _spread(row.iterations_at_best),
+            }
+        )
+    return rows
+
+
+def _parameters_text(policy: Policy) -> str:
+    """A policy's parameters on one line, as short as they can be read: base_lr 0.01  max_lr 0.06  stepsize 2000."""
+    return "  ".join(f"{field} {_short(value)}" for field, value in policy.parameters.items())
+
+
+def _curves(ranking: Sequence[RankedPolicy], measurements: dict[Policy, Sequence[Measurement]]) -> list[Curve]:
+    curves = []
+    for row in ranking:
+        seen = measurements.get(row.policy, ())
+        curves.append(
+            Curve(
+                label=row.policy.name,
+                family=POLICIES[row.policy.name].family,
+                schedule=row.policy,
+                iterations=[m.iteration for m in seen],
+                accuracy=[m.evaluation.top1 for m in seen],
+                loss=[m.evaluation.loss for m in seen],
+            )
+        )
+    return curves
+
+
+def _as_caffe_finds_it(path: Path) -> str:
+    """Caffe looks from the current directory: a relative path below it, else an absolute one."""
+    relative = os.path.relpath(path)
+    return str(path.resolve()) if relative.startswith("..") else relative
+
+
+def _short(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:.7g}" if isinstance(value, float) else str(value)
+
+
+def _percent(spread: Spread) -> str:
+    if math.isnan(spread.mean):
+        return "-"
+    deviation = "" if math.isnan(spread.deviation) else f" ± {100 * spread.deviation:.2f}"
+    return f"{100 * spread.mean:.2f}{deviation}"
+
+
+def _spread(spread: Spread) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in vars(spread).items()}

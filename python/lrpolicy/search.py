@@ -1,0 +1,167 @@
+"""The search space: which policies are worth a trial, given the range of good fixed rates.
+
+The LRBench paper's method (section V): decaying functions start inside the range that FIX tolerates; cyclic ones swing
+between a fraction of its lower end and its upper end or a multiple of it; step sizes are multiples of the iterations
+of an epoch; gamma is chosen so that the last rate stays useful.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.policies import POLICIES, Policy
+
+# Rates of the FIX scan, from large to small by factors of ten (LRBench paper, section V-A).
+SCAN_RATES = (1.0, 0.1, 0.01, 0.001, 0.0001)
+
+# Half-cycles in a training, the best first. Functions whose height falls need several to differ from those that do not.
+_ONE_CYCLE = (2, 6, 4)
+_SEVERAL_CYCLES = (4, 6, 10)
+
+
+@dataclass(frozen=True)
+class RateRange:
+    """Fixed rates that train well: from `low` to `high`, `best` among them. low <= best <= high, all > 0."""
+
+    low: float
+    best: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.best <= self.high < math.inf:
+            raise InputError("a rate range needs 0 < low <= best <= high", got=f"{self.low}, {self.best}, {self.high}")
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The candidates of each function for a training of `max_iter` iterations, `epoch` of them an epoch."""
+
+    range: RateRange
+    max_iter: int
+    epoch: int
+
+    def candidates(self, name: str, count: int | None = None) -> list[Policy]:
+        """The policies of one function, the most promising first, at most `count` of them, no two equal.
+
+        Raises InputError for a function that is not in the paper's Table I.
+        """
+        if name not in _CANDIDATES:
+            raise InputError(f'no candidates are known for policy "{name}"', remedy=did_you_mean(name, _CANDIDATES))
+        unique = dict.fromkeys(_CANDIDATES[name](self))
+        return list(islice(unique, count))
+
+    def part(self, count: int) -> int:
+        """The iterations of one of `count` equal parts: a multiple of the epoch where the parts still end in time."""
+        whole = max(1, round(self.max_iter / count / self.epoch)) * self.epoch
+        fits = abs(whole * count - self.max_iter) <= whole / 10
+        return whole if fits else max(1, math.ceil(self.max_iter / count))
+
+    def at(self, fractions: Sequence[float]) -> tuple[int, ...]:
+        """The iterations at those fractions of the training, strictly increasing."""
+        return tuple(sorted({max(1, round(fraction * self.max_iter)) for fraction in fractions}))
+
+    def gamma(self, last: float) -> float:
+        """The factor per iteration that leaves `last` of the rate after the whole training."""
+        return rounded(last ** (1.0 / self.max_iter), 9)
+
+
+def paper_functions() -> list[str]:
+    """The 13 functions of the LRBench paper's Table I, in its order."""
+    return [name for name in POLICIES if name in _CANDIDATES]
+
+
+def rounded(value: float, digits: int = 4) -> float:
+    """The value with so many significant digits: rates that a person can read and type."""
+    return float(f"{value:.{digits}g}")
+
+
+def _fixed(space: SearchSpace) -> Iterator[Policy]:
+    found = space.range
+    for rate in (found.best, found.high, math.sqrt(found.low * found.best), found.low):
+        yield Policy("fixed", base_lr=rounded(rate))
+
+
+def _decaying(space: SearchSpace, name: str, *variants: Mapping[str, Any]) -> Iterator[Policy]:
+    """Each way to decay from each first rate. A decaying function may begin where FIX could not stay."""
+    found = space.range
+    for starts in ((found.high, found.best), (math.sqrt(found.low * found.high),)):
+        for variant in variants:
+            for start in starts:
+                yield Policy(name, base_lr=rounded(start), **variant)
+
+
+def _step(space: SearchSpace) -> Iterator[Policy]:
+    # Ten parts and 0.6 or four and 0.32 end near a hundredth of the first rate, as Table VI's best setting does.
+    ten = {"gamma": 0.6, "stepsize": space.part(10)}
+    four = {"gamma": 0.32, "stepsize": space.part(4)}
+    return _decaying(space, "step", ten, four)
+
+
+def _multistep(space: SearchSpace) -> Iterator[Policy]:
+    spread = {"gamma": 0.32, "stepvalue": space.at((3 / 7, 5 / 7, 6 / 7, 65 / 70))}  # Table VI's best
+    late = {"gamma": 0.1, "stepvalue": space.at((60 / 70, 65 / 70))}  # Caffe's default for CNN3
+    return _decaying(space, "multistep", spread, late)
+
+
+def _exp(space: SearchSpace) -> Iterator[Policy]:
+    return _decaying(space, "exp", {"gamma": space.gamma(0.01)}, {"gamma": space.gamma(0.1)})
+
+
+def _inv(space: SearchSpace) -> Iterator[Policy]:
+    # Caffe's LeNet has gamma * max_iter = 1 and power 0.75.
+    strong, caffe = ({"gamma": rounded(decays / space.max_iter), "power": 0.75} for decays in (10.0, 1.0))
+    return _decaying(space, "inv", strong, caffe)
+
+
+def _poly(space: SearchSpace) -> Iterator[Policy]:
+    paper, square = ({"power": power, "max_iter": space.max_iter} for power in (1.2, 2.0))
+    return _decaying(space, "poly", paper, square)
+
+
+def _ranges(space: SearchSpace, halves: Sequence[int]) -> Iterator[tuple[float, float, int]]:
+    """Ranges of the cyclic functions, and into how many half-cycles the training is cut: `halves`, the best first."""
+    found = space.range
+    first, second, third = halves
+    for high in (found.high, 3 * found.high, 10 * found.high):
+        for divisor, count in ((10, first), (10, second), (100, third), (1, first)):
+            yield rounded(found.low / divisor), rounded(high), count
+
+
+def _cyclic(name: str, halves: Sequence[int], *lasts: float) -> Callable[[SearchSpace], Iterator[Policy]]:
+    """Candidates that end a cycle with the training; `lasts` are the shares of the height left then."""
+
+    def candidates(space: SearchSpace) -> Iterator[Policy]:
+        variants = [{"gamma": space.gamma(last)} for last in lasts] or [{}]
+        for low, high, count in _ranges(space, halves):
+            for variant in variants:
+                yield Policy(name, base_lr=low, max_lr=high, stepsize=space.part(count), **variant)
+
+    return candidates
+
+
+def _cos(space: SearchSpace) -> Iterator[Policy]:
+    # Table I's COS has period l and starts at the upper end: it ends low after an odd number of half-periods.
+    for low, high, count in _ranges(space, (1, 5, 3)):
+        yield Policy("cos", base_lr=low, max_lr=high, stepsize=2 * space.part(count))
+
+
+_CANDIDATES: dict[str, Callable[[SearchSpace], Iterator[Policy]]] = {
+    "fixed": _fixed,
+    "step": _step,
+    "multistep": _multistep,
+    "exp": _exp,
+    "inv": _inv,
+    "poly": _poly,
+    "tri": _cyclic("tri", _ONE_CYCLE),
+    "tri2": _cyclic("tri2", _SEVERAL_CYCLES),
+    "triexp": _cyclic("triexp", _SEVERAL_CYCLES, 0.1, 0.3),
+    "sin": _cyclic("sin", _ONE_CYCLE),
+    "sin2": _cyclic("sin2", _SEVERAL_CYCLES),
+    "sinexp": _cyclic("sinexp", _SEVERAL_CYCLES, 0.1, 0.3),
+    "cos": _cos,
+}

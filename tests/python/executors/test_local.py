@@ -1,0 +1,91 @@
+import contextlib
+import os
+
+import pytest
+
+from lrpolicy.engines.base import TrainingJob
+from lrpolicy.errors import InputError
+from lrpolicy.executors.base import Finished, Measured, Progressed, Started
+from lrpolicy.executors.local import LocalExecutor
+from lrpolicy.policies import Policy
+from lrpolicy.records import TrialStatus
+from support.fake_engine import FakeEngine  # noqa: F401  (the workers import it by name)
+
+ENGINE = "support.fake_engine:FakeEngine"
+
+
+def job(seed=1, rate=0.03):
+    return TrainingJob(solver=None, schedule=Policy("fixed", base_lr=rate), seed=seed, max_iter=10)
+
+
+@pytest.fixture(scope="module")
+def executor():
+    with LocalExecutor(2) as executor:
+        yield executor
+
+
+def outcomes(executor, jobs):
+    return {e.trial: e.outcome for e in executor.run(ENGINE, jobs) if isinstance(e, Finished)}
+
+
+def test_every_trial_reports_in_order(executor):
+    events = list(executor.run(ENGINE, [(n, job(seed=n)) for n in range(5)]))
+    for n in range(5):
+        kinds = [type(e) for e in events if e.trial == n]
+        assert kinds == [Started, Progressed, Measured, Progressed, Measured, Measured, Finished]
+    assert {e.outcome.status for e in events if isinstance(e, Finished)} == {TrialStatus.COMPLETED}
+
+
+def test_two_trials_run_at_a_time(executor):
+    running, most = set(), 0
+    for event in executor.run(ENGINE, [(n, job()) for n in range(6)]):
+        running = running - {event.trial} if isinstance(event, Finished) else running | {event.trial}
+        most = max(most, len(running))
+    assert most == 2
+
+
+def test_a_killed_worker_costs_its_trial_only(executor):
+    found = outcomes(executor, [(1, job(seed=666)), (2, job()), (3, job()), (4, job())])
+    assert found[1].status is TrialStatus.FAILED
+    assert "SIGKILL" in found[1].message
+    assert {found[n].status for n in (2, 3, 4)} == {TrialStatus.COMPLETED}
+
+
+def test_a_crash_is_an_outcome_and_divergence_a_result(executor):
+    found = outcomes(executor, [(1, job(seed=667)), (2, job(rate=0.9)), (3, job())])
+    assert found[1].status is TrialStatus.FAILED
+    assert found[1].message == "OSError: the disk caught fire"
+    assert found[2].status is TrialStatus.DIVERGED
+    assert found[3].status is TrialStatus.COMPLETED
+
+
+def test_a_wrong_job_ends_the_run_with_its_own_message(executor):
+    with pytest.raises(InputError, match=r"net.prototxt:3: this job cannot be trained"):
+        list(executor.run(ENGINE, [(1, job(seed=668))]))
+
+
+def test_an_unknown_engine_is_named(executor):
+    with pytest.raises(InputError, match='engine "tork" is unknown; known: torch; did you mean "torch"'):
+        list(executor.run("tork", [(1, job())]))
+
+
+def test_closing_the_iterator_stops_the_workers():
+    with LocalExecutor(2) as executor:
+        events = executor.run(ENGINE, [(1, job(seed=669)), (2, job(seed=669)), (3, job())])
+        assert {type(next(events)), type(next(events))} == {Started}
+        children = [int(pid) for pid in _children()]
+        events.close()
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError), pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def _children():
+    from multiprocessing import active_children
+
+    return [child.pid for child in active_children()]
+
+
+def test_workers_must_be_positive():
+    with pytest.raises(InputError, match="workers must be 1 or more, got 0"):
+        LocalExecutor(0)
