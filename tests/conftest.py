@@ -1,0 +1,21 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder that holds mnist/ and cifar10/, named by LRPOLICY_DATA; without it the test is skipped."""
+    folder = os.environ.get("LRPOLICY_DATA")
+    if not folder:
+        pytest.skip("LRPOLICY_DATA is not set: no real MNIST and CIFAR-10 here")
+    path = Path(folder)
+    missing = [name for name in ("mnist", "cifar10") if not (path / name).is_dir()]
+    if missing:
+        pytest.skip(f"LRPOLICY_DATA={folder} has no {' and no '.join(missing)} folder")
+    return path

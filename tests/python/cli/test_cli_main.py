@@ -1,0 +1,106 @@
+"""How the command line ends: one message, the right status, no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import click
+import pytest
+
+from lrpolicy import cli
+from lrpolicy.errors import InputError, InterruptedRun, RunError
+
+
+def install(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Make `lrpolicy policies` raise."""
+
+    @click.command()
+    def fails() -> None:
+        raise error
+
+    monkeypatch.setattr(cli._Commands, "get_command", lambda *_: fails)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (InputError("rule", where="file:3", got=1, remedy="do this"), 2, "file:3: rule, got 1; do this"),
+        (RunError("the disk is full"), 1, "the disk is full"),
+        (InterruptedRun("stored"), 130, "stored"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (click.Abort(), 130, "interrupted"),
+        (ZeroDivisionError("x"), 1, "ZeroDivisionError: x; this is a bug in lrpolicy"),
+    ],
+)
+def test_every_error_is_one_line_with_its_status(
+    error: BaseException, status: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("LRPOLICY_DEBUG", raising=False)
+    install(monkeypatch, error)
+    assert cli.run(["policies"]) == status
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert message in shown.err
+    assert len(shown.err.strip().splitlines()) == 1
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("LRPOLICY_DEBUG", "1")
+    install(monkeypatch, ZeroDivisionError("x"))
+    assert cli.run(["policies"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["polices"], ['command "polices" is unknown', 'did you mean "policies"?', "see lrpolicy --help"]),
+        (["zzzz"], ["known: data, doctor, explain"]),
+        (["policies", "--jsno"], ["lrpolicy policies:", "--json", "see lrpolicy policies --help"]),
+        (["rate"], ["Missing argument 'SOLVER'"]),
+        (["plot", "tri", "--max-iter", "0"], ["--max-iter", "x>=1"]),
+    ],
+)
+def test_usage_errors(arguments: Sequence[str], parts: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(arguments) == 2
+    shown = capsys.readouterr().err
+    assert all(part in shown for part in parts), shown
+
+
+def lrpolicy(*arguments: str, code: str = "from lrpolicy.cli import main; main()") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from lrpolicy.cli import run; run(['--help']);"
+        "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+    )
+    done = lrpolicy(code=code)
+    assert all(f"  {name} " in done.stdout for name in cli.COMMANDS)
+    assert not {"torch", "matplotlib", "plotext", "psycopg", "google", "rich"} & set(done.stderr.split())
+
+
+def test_version_is_the_packages() -> None:
+    from importlib.metadata import version
+
+    assert lrpolicy("--version").stdout == f"lrpolicy {version('lrpolicy')}\n"
+
+
+def run_in_bash(command: str) -> subprocess.CompletedProcess[str]:
+    program = f"{sys.executable} -c 'from lrpolicy.cli import main; main()'"
+    return subprocess.run(
+        ["bash", "-c", command.replace("lrpolicy", program)], capture_output=True, text=True, check=False
+    )
+
+
+def test_a_reader_that_leaves_early_gets_no_message() -> None:
+    done = run_in_bash("lrpolicy policies --json | true; exit ${PIPESTATUS[0]}")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_full_disk_is_one_line() -> None:
+    done = run_in_bash("lrpolicy policies --json > /dev/full")
+    assert (done.returncode, done.stderr) == (1, "standard output: No space left on device\n")

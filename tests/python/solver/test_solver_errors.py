@@ -1,0 +1,90 @@
+"""Every broken rule gives one message: where, rule, got, remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from lrpolicy.errors import InputError
+from lrpolicy.solver import Solver
+
+BASE = """\
+net: "net.prototxt"
+base_lr: 0.01
+lr_policy: "step"
+gamma: 0.1
+stepsize: 100
+max_iter: 1000
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"step"', '"tri3"', ':3: lr_policy "tri3" is unknown; known: cos, exp, fixed, '),
+        (
+            '"step"',
+            '"tri2"',
+            ':3: policy "tri2" needs max_lr (k1, the other end of the range); add for example  max_lr: ',
+        ),
+        ('lr_policy: "step"\n', "", ": lr_policy is missing; known: cos, "),
+        (
+            '"step"',
+            '"plateau"',
+            ':3: lr_policy "plateau" is not known here; it falls when the training loss stands still',
+        ),
+        ('"step"', '"sgdr"', ':3: lr_policy "sgdr" is not known here; it is a cosine with restarts; lr_policy "cos"'),
+        ("base_lr: 0.01\n", "", ':2: policy "step" needs base_lr'),
+        ("0.01", "-0.01", ":2: base_lr must be"),
+        ("stepsize: 100", "stepsize: 0", ":5: stepsize must be"),
+        ("gamma: 0.1", "gamma: -1", ":4: gamma must be"),
+        (
+            '"step"',
+            '"multistep"\nstepvalue: 5\nstepvalue: 3',
+            ":4: stepvalue must be strictly increasing, got 3 after 5",
+        ),
+        ('"step"', '"multistep"', ':3: policy "multistep" needs stepvalue'),
+        ("stepsize", "stepsze", ':5: SolverParameter has no field "stepsze"; did you mean "stepsize"?'),
+        (
+            "gamma",
+            "warmup_iter: 5 gamma",
+            ':4: SolverParameter has no field "warmup_iter"; a warm-up is not known here',
+        ),
+        ("gamma", "start_lr_policy: -5 gamma", ":4: start_lr_policy must be a whole number, 0 or more, got -5"),
+        ("max_iter: 1000", "", ": max_iter is missing; add for example  max_iter: 10000"),
+        ("1000", "-1", ":6: max_iter must be 1 or more, got -1"),
+        ("gamma", "iter_size: 0 gamma", ":4: iter_size must be 1 or more, got 0"),
+        ("gamma", "average_loss: 0 gamma", ":4: average_loss must be 1 or more, got 0"),
+        ("gamma", "test_interval: -1 gamma", ":4: test_interval must be 0 or more, got -1"),
+        ("gamma", "snapshot: -1 gamma", ":4: snapshot must be 0 or more, got -1"),
+        ("gamma", "test_iter: 5 gamma", ":4: test_interval must be 1 or more where test_iter is given, got 0"),
+        ("gamma", "test_interval: 5 test_iter: 0 gamma", ":4: test_iter must be 1 or more, got 0"),
+        ("net:", 'test_net: "t" net:', ": test_iter must be given once for each test net, 1 or more times, got 0"),
+        ("net:", "test_iter: 5 train_net:", ":1: test_iter must be given once for each test net, 0 times, got 1"),
+        (
+            "gamma",
+            "test_state {} gamma",
+            ":4: test_state must be left out or given once for each test net, 0 times, got 1",
+        ),
+        ('net: "net.prototxt"\n', "", ': no training net is named; add  net: "FILE.prototxt"'),
+        ("net:", 'train_net: "b" net:', ":1: one training net is allowed, got net and train_net"),
+        (
+            "gamma",
+            'type: "Adma" gamma',
+            ':4: solver type "Adma" is unknown; known: AdaDelta, AdaGrad, Adam, Nesterov, ',
+        ),
+        ("gamma", 'type: "SGD" solver_type: SGD gamma', ":4: type and its old form solver_type exclude each other"),
+        ("gamma", 'type: "AdaGrad" momentum: 0.5 gamma', ":4: AdaGrad takes no momentum, got 0.5"),
+        ("gamma", 'type: "RMSProp" rms_decay: 1 gamma', ":4: rms_decay must lie in [0, 1), got 1.0"),
+        ("gamma", 'regularization_type: "L3" gamma', ':4: regularization_type must be "L1" or "L2", got L3'),
+    ],
+)
+def test_message(old: str, new: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Solver.parse(BASE.replace(old, new))
+    assert str(caught.value).startswith("solver.prototxt" + message)
+    assert caught.value.exit_status == 2
+
+
+def test_a_net_is_not_a_solver() -> None:
+    with pytest.raises(InputError, match="this looks like a net; a solver names its net with"):
+        Solver.parse('layer { name: "a" }')
