@@ -1,7 +1,6 @@
 import contextlib
 
 import pytest
-from support.fake_engine import DATASET, FakeEngine
 
 from lrpolicy.database import connect
 from lrpolicy.engines.base import TrainingJob
@@ -12,6 +11,7 @@ from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.records import TrialStatus
 from lrpolicy.search import RateRange
 from lrpolicy.solver import Solver
+from support.fake_engine import DATASET, FakeEngine
 
 SOLVER = Solver.parse(
     'net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 40 test_iter: 1 test_interval: 20 momentum: 0.9'

@@ -59,7 +59,7 @@ class TuneProgress:
                 self._done += 1
                 self._bar.advance(self._task, self._length - self._iterations.pop(trial, 0))
                 if outcome.status is TrialStatus.FAILED:
-                    self._console.print(f"trial {trial} failed: {outcome.message}", highlight=False)
+                    self._console.print(f"trial {trial} failed: {outcome.message}", highlight=False, soft_wrap=True)
         self._bar.update(
             self._task,
             description=f"{self._stage} {self._done}/{self._trials}",

@@ -110,7 +110,7 @@ class _Screen:
     def measured(self, measurement: Measurement) -> None:
         """Print a line."""
         if not self._quiet:
-            self._bar.console.print(_line(measurement), highlight=False)
+            self._bar.console.print(_line(measurement), highlight=False, soft_wrap=True)
 
     def saved(self, path: Path) -> None:
         """Remember the latest snapshot."""

@@ -147,7 +147,8 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
     else:
         database.finish_run(run, RunState.RUNNING)
     with LocalExecutor(settings.places) as executor:
-        evaluator = Evaluator(job, task, plan, executor, database, run, batch_size(solver.train_parameter()), settings.engine)
+        batch = batch_size(solver.train_parameter())
+        evaluator = Evaluator(job, task, plan, executor, database, run, batch, settings.engine)
         _follow(evaluator, database)
     ranking = evaluator.ranking()
     title = f"{task.network.name} on {task.dataset.name}, {plan.max_iter} iterations"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def write_results(
     title: str,
     solver: Solver,
     ranking: Sequence[RankedPolicy],
-    measurements: dict[Policy, Sequence[Measurement]],
+    measurements: Mapping[Policy, Sequence[Measurement]],
     max_iter: int,
     protocol: Protocol,
 ) -> ResultFiles:
@@ -129,7 +129,7 @@ def _parameters_text(policy: Policy) -> str:
     return "  ".join(f"{field} {_short(value)}" for field, value in policy.parameters.items())
 
 
-def _curves(ranking: Sequence[RankedPolicy], measurements: dict[Policy, Sequence[Measurement]]) -> list[Curve]:
+def _curves(ranking: Sequence[RankedPolicy], measurements: Mapping[Policy, Sequence[Measurement]]) -> list[Curve]:
     curves = []
     for row in ranking:
         seen = measurements.get(row.policy, ())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -98,3 +101,13 @@ def test_the_database_is_really_started(
     database = checks(capsys)["database"]
     assert database["status"] == "missing"
     assert "127.0.0.1" in database["remedy"]
+
+
+def test_without_pytorch_everything_else_is_still_told() -> None:
+    program = "import sys; sys.modules['torch'] = None; from lrpolicy.cli import main; main(['doctor', '--json'])"
+    environment = {**os.environ, "LRPOLICY_DSN": "postgresql://127.0.0.1:1/none"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = {check["name"]: check for check in json.loads(done.stdout)}
+    assert "pip install 'lrpolicy[torch]'" in found["engine torch"]["remedy"]
+    assert "GPU" not in found

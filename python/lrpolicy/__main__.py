@@ -1,0 +1,5 @@
+"""`python -m lrpolicy`: the command line."""
+
+from lrpolicy.cli import main
+
+main()

@@ -1,0 +1,113 @@
+"""`lrpolicy train` on real digits: what it prints, what it leaves, and how it stops and goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics
+from torch.nn import functional
+
+from lrpolicy.caffemodel import read_weights
+from lrpolicy.cli import run
+from lrpolicy.datasets import open_dataset
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(capsys, *arguments):
+    assert run(["train", "digits", *arguments, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_reported_metrics_are_what_pytorch_and_scikit_learn_compute(folder, capsys):
+    result = train(capsys, "--max-iter", "90", "--test-interval", "90")
+    test = result["outcome"]["test"]["evaluation"]
+    weights = read_weights(folder / "digits_iter_90.caffemodel")
+    blobs = {name: [torch.from_numpy(blob) for blob in layer] for name, layer in weights.items()}
+    examples = open_dataset("digits").test
+    x = torch.from_numpy(examples.images).float() * 0.0625
+    x = functional.relu(functional.max_pool2d(functional.conv2d(x, *blobs["conv1"]), 2))
+    x = functional.relu(functional.conv2d(x, *blobs["conv2"]))
+    scores = functional.linear(functional.relu(functional.linear(x.flatten(1), *blobs["ip1"])), *blobs["ip2"])
+    probabilities, labels = torch.softmax(scores.double(), 1).numpy(), examples.labels
+
+    assert test["example_count"] == len(labels) == 360
+    assert test["top1"] == pytest.approx(metrics.accuracy_score(labels, probabilities.argmax(1)))
+    assert test["top5"] == pytest.approx(metrics.top_k_accuracy_score(labels, probabilities, k=5))
+    assert test["loss"] == pytest.approx(metrics.log_loss(labels, probabilities), rel=1e-5)
+    hits = probabilities.argmax(1) == labels
+    confidences = probabilities[np.arange(len(labels)), labels]
+    assert test["average_confidence"] == pytest.approx(confidences[hits].mean(), rel=1e-5)
+    assert test["confidence_deviation"] == pytest.approx(confidences[hits].std(), rel=1e-4)
+    by_class = [confidences[hits & (labels == label)].mean() for label in range(10) if (hits & (labels == label)).any()]
+    assert test["confidence_deviation_across_classes"] == pytest.approx(np.std(by_class), rel=1e-4)
+    assert test["classes_without_hit"] == 10 - len(by_class)
+
+
+def test_going_on_from_a_snapshot_equals_never_having_stopped(folder, capsys):
+    train(capsys, "--max-iter", "40", "--snapshot-prefix", "whole")
+    train(capsys, "--max-iter", "25", "--snapshot-prefix", "part")
+    train(capsys, "--max-iter", "40", "--snapshot-prefix", "part", "--resume", "part_iter_25.solverstate")
+    assert (folder / "part_iter_40.caffemodel").read_bytes() == (folder / "whole_iter_40.caffemodel").read_bytes()
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(folder):
+    command = [sys.executable, "-m", "lrpolicy", "train", "digits", "--max-iter", "1000000", "--test-interval", "20"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "Iteration 20" in process.stderr.readline() + process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        last = process.stderr.read().splitlines()[-1]
+        assert process.wait(30) == 130
+    snapshot = last.split("--resume ")[-1]
+    assert last.startswith("interrupted after ")
+    iteration = int(snapshot.removesuffix(".solverstate").rsplit("_", 1)[-1])
+    arguments = ["--max-iter", str(iteration + 5), "--resume", snapshot]
+    assert run(["train", "digits", *arguments]) == 0
+
+
+def test_a_training_that_diverges_fails_with_its_reason(folder, capsys):
+    solver = folder / "hot.prototxt"
+    solver.write_text(
+        'net: "digits_train_test.prototxt" base_lr: 1e10 lr_policy: "fixed" max_iter: 50 test_iter: 1 test_interval: 10'
+    )
+    net = folder / "digits_train_test.prototxt"
+    from lrpolicy import zoo
+
+    net.write_bytes((zoo.solver_path("digits").parent / net.name).read_bytes())
+    assert run(["train", str(solver)]) == 1
+    captured = capsys.readouterr()
+    assert "the training diverged: " in captured.err
+    assert "not finite" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "nowhere: no such folder"),
+        (["--resume", "missing.solverstate"], "missing.solverstate"),
+        (["--device", "tpu"], 'device "tpu" is unknown'),
+        (["--engine", "tork"], 'engine "tork" is unknown; known: torch; did you mean "torch"?'),
+    ],
+)
+def test_wrong_options(folder, capsys, arguments, message):
+    assert run(["train", "digits", "--max-iter", "5", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_truncated_snapshot_is_refused(folder, capsys):
+    train(capsys, "--max-iter", "3")
+    state = folder / "digits_iter_3.solverstate"
+    state.write_bytes(state.read_bytes()[:-100])
+    assert run(["train", "digits", "--resume", str(state)]) == 2
+    assert str(state) in capsys.readouterr().err

@@ -1,0 +1,182 @@
+"""`lrpolicy tune` from its command line to the database, on real digits and on an engine that pretends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from lrpolicy.cli import run
+from lrpolicy.database import RunState, connect
+from lrpolicy.database.embedded import EmbeddedServer
+from lrpolicy.policies import Policy
+from lrpolicy.records import TrialStatus
+from lrpolicy.solver import read
+
+FAKE = ["--engine", "support.fake_engine:FakeEngine", "--max-iter", "40", "--candidates", "2", "--seeds", "2"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A database home that the whole module shares, its server kept running."""
+    home = tmp_path_factory.mktemp("tune") / "home"
+    previous = os.environ.get("LRPOLICY_HOME")
+    os.environ["LRPOLICY_HOME"] = str(home)
+    with connect():
+        yield home
+    if previous is None:
+        del os.environ["LRPOLICY_HOME"]
+    else:
+        os.environ["LRPOLICY_HOME"] = previous
+
+
+@pytest.fixture
+def folder(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def digits(home, tmp_path_factory):
+    """One small real tuning run: its JSON."""
+    here = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("digits"))
+    try:
+        command = (
+            "tune digits --policies fixed,tri2,step --max-iter 60 --test-interval 20 --candidates 1 --seeds 2 --json"
+        )
+        out = subprocess.run(
+            [sys.executable, "-m", "lrpolicy", *command.split(), "--json"], capture_output=True, text=True, check=True
+        )
+        yield {**json.loads(out.stdout), "folder": Path.cwd()}
+    finally:
+        os.chdir(here)
+
+
+def test_the_ranked_table_is_what_sql_says(home, digits):
+    server = EmbeddedServer(home)
+    with psycopg.connect(make_conninfo(**server.address())) as connection:
+        rows = connection.execute(
+            """SELECT p.name, avg(best.top1), stddev_samp(best.top1), avg(test.top1), avg(best.top5),
+                      avg(best.average_confidence), avg(best.confidence_deviation),
+                      avg(best.confidence_deviation_across_classes), avg(best.loss - best.train_loss),
+                      avg(best.iteration), max(p.parameter_count)
+               FROM lrpolicy.trial t
+               JOIN lrpolicy.policy p ON p.id = t.policy_id
+               JOIN LATERAL (SELECT * FROM lrpolicy.measurement m WHERE m.trial_id = t.id AND m.split = 'validation'
+                             ORDER BY m.top1 DESC, m.iteration LIMIT 1) best ON true
+               JOIN lrpolicy.measurement test ON test.trial_id = t.id AND test.split = 'test'
+               WHERE t.run_id = %s AND t.stage = 'final' GROUP BY t.policy_id, p.name""",
+            [digits["run"]],
+        ).fetchall()
+    server.close()
+    assert len(rows) == len(digits["ranking"]) == 3
+    by_name = {name: [float(value) for value in numbers] for name, *numbers in rows}
+    for row in digits["ranking"]:
+        of, test = row["selection"], row["test"]
+        shown = [
+            of["top1"]["mean"],
+            of["top1"]["deviation"],
+            test["top1"]["mean"],
+            of["top5"]["mean"],
+            of["average_confidence"]["mean"],
+            of["confidence_deviation"]["mean"],
+            of["confidence_deviation_across_classes"]["mean"],
+            of["loss_difference"]["mean"],
+            row["iterations_at_best"]["mean"],
+            row["parameter_count"],
+        ]
+        assert shown == pytest.approx(by_name[row["policy"]["lr_policy"]], rel=1e-12)
+    tops = [row["selection"]["top1"]["mean"] for row in digits["ranking"]]
+    assert tops == sorted(tops, reverse=True)
+
+
+def test_the_winner_is_a_solver_ready_to_use(digits, monkeypatch, capsys):
+    monkeypatch.chdir(digits["folder"])
+    winner = read(digits["files"]["winner"])
+    assert winner.policy == Policy.from_dict(digits["ranking"][0]["policy"])
+    assert winner.message.max_iter == 60
+    assert run(["train", digits["files"]["winner"], "--max-iter", "3", "--snapshot-prefix", "again", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["outcome"]["iterations"] == 3
+
+
+def test_the_picture_is_there(digits):
+    picture = digits["folder"] / digits["files"]["picture"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_real_digits_are_learned(digits):
+    assert digits["ranking"][0]["test"]["top1"]["mean"] > 0.85
+
+
+def test_the_last_line_says_where_everything_is(folder, home, capsys):
+    assert run(["tune", "digits", "--policies", "fixed,inv", *FAKE]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert str(home) in lines[-1]
+    assert "lrpolicy-results/digits-" in lines[-1]
+    assert any("fixed" in line and "base_lr 0.03" in line for line in lines)
+
+
+def test_paper_names_are_understood_and_unknown_ones_refused(folder, capsys):
+    assert run(["tune", "digits", "--policies", "FIX,tri3", *FAKE]) == 2
+    assert 'lr_policy "tri3" is unknown' in capsys.readouterr().err
+    assert run(["tune", "digits", "--policies", "sigmoid", *FAKE]) == 2
+    assert "not one of the 13 policies; known: cos" in capsys.readouterr().err
+
+
+def test_no_target(capsys):
+    assert run(["tune"]) == 2
+    assert "tune needs a TARGET; give a solver prototxt or one of: " in capsys.readouterr().err
+
+
+def test_a_dead_server_is_one_line(capsys):
+    assert run(["tune", "digits", "--dsn", "postgresql://me:secret@127.0.0.1:1/results"]) == 1
+    error = capsys.readouterr().err
+    assert "127.0.0.1:1" in error
+    assert "secret" not in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_it_measured_and_goes_on(folder, home, number, capsys):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    # With seed 669 the fake engine trains for ever.
+    command = [sys.executable, "-m", "lrpolicy", "tune", "digits", "--policies", "tri", "--seed", "669", *FAKE]
+    with (
+        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process,
+        connect() as database,
+    ):
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("range: 5 trials")
+        while not any(trial.status is TrialStatus.RUNNING for trial in database.trials(run=database.runs()[-1].id)):
+            assert process.poll() is None
+        process.send_signal(number)
+        error = process.stderr.read()
+        assert process.wait(30) == 130, error
+        assert "lrpolicy tune --resume" in error.splitlines()[-1]
+        stored = database.runs()[-1]
+        assert stored.state is RunState.INTERRUPTED
+        assert TrialStatus.RUNNING not in {trial.status for trial in database.trials(run=stored.id)}
+
+
+def test_resume_finds_the_unfinished_run(folder, home, capsys):
+    with connect() as database:
+        for stored in database.runs():
+            database.finish_run(stored.id, RunState.COMPLETED)
+    assert run(["tune", "--resume"]) == 2
+    assert "no unfinished run to resume" in capsys.readouterr().err
+    assert run(["tune", "digits", "--policies", "tri", *FAKE]) == 0
+    capsys.readouterr()
+    with connect() as database:
+        latest = database.runs()[-1]
+        database.finish_run(latest.id, RunState.INTERRUPTED)
+        assert run(["tune", "--resume", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["run"] == latest.id
+        assert database.runs()[-1].id == latest.id
