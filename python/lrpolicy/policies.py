@@ -98,14 +98,15 @@ class Policy(_core.PolicyCore):
     _name: str
     _parameters: Mapping[str, ParameterValue]
 
-    def __init__(self, name: str, **parameters: float | int | Sequence[int]) -> None:
+    def __init__(self, name: str, **parameters: float | Sequence[int]) -> None:
         if not isinstance(name, str):
             raise InputError("a policy's name is a text", got=repr(name))
         self._name, _ = canonical_name(name)
         for given in parameters:
             if given not in PARAMETERS:
                 known = POLICIES[self._name].parameters + POLICIES[self._name].optional
-                raise InputError(f'policy "{self._name}" has no parameter "{given}"', remedy=did_you_mean(given, known))
+                rule = f'policy "{self._name}" has no parameter "{given}"'
+                raise InputError(rule, remedy=did_you_mean(given, known))
         values = {key: _value(info, parameters[key]) for key, info in PARAMETERS.items() if key in parameters}
         self._parameters = MappingProxyType(values)
         super().__init__(self._name, values)
@@ -127,7 +128,7 @@ class Policy(_core.PolicyCore):
 
     @property
     def parameter_count(self) -> int:
-        """#Param of the LRBench paper's Table I for this policy: how many numbers it sets, each stepvalue for itself."""
+        """#Param of the LRBench paper's Table I: how many numbers the policy sets, each stepvalue for itself."""
         return sum(len(value) if isinstance(value, tuple) else 1 for value in self._parameters.values())
 
     def rates(self, ts: range | ArrayLike) -> NDArray[np.float64]:
@@ -136,11 +137,15 @@ class Policy(_core.PolicyCore):
         Each equals `rate` of that iteration, bit for bit. Raises InputError for negative or fractional iterations.
         """
         if isinstance(ts, range):
-            return self._rates_of_range(ts.start, ts.step, len(ts))
-        array = np.asarray(ts)
-        if array.dtype.kind not in "iu" and array.size:
-            raise InputError("iterations are whole numbers", got=f"an array of {array.dtype}")
-        return self._rates_of_array(array)
+            if not ts:
+                return np.empty(0)
+            self.rate(ts[0]), self.rate(ts[-1])  # either end outside 0 .. 2^50 is refused here
+            return self._rates_of_range(ts[0], ts.step if len(ts) > 1 else 1, len(ts))
+        array = _as_array(ts)
+        if not array.size:
+            return np.empty(array.shape)
+        self.rate(array.min()), self.rate(array.max())
+        return self._rates_of_array(np.asarray(array, dtype=np.int64, order="C"))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values under prototxt names: {"lr_policy": ..., ...}; JSON keeps them."""
@@ -169,6 +174,16 @@ class Policy(_core.PolicyCore):
         return Policy.from_dict, (self.to_dict(),)
 
 
+def _as_array(ts: ArrayLike) -> NDArray[np.integer[Any]]:
+    try:
+        array = np.asarray(ts)
+    except (TypeError, ValueError):
+        raise InputError("iterations are a range or an array of whole numbers", got=repr(ts)) from None
+    if array.size and array.dtype.kind not in "iu":
+        raise InputError("iterations are whole numbers", got=f"an array of {array.dtype}")
+    return array
+
+
 def _value(info: ParameterInfo, value: object) -> ParameterValue:
     """The value as the table types it: float, int, or a tuple of int. Its rule is the core's to check."""
     try:
@@ -178,7 +193,7 @@ def _value(info: ParameterInfo, value: object) -> ParameterValue:
             return float(value)  # type: ignore[arg-type]
         if info.kind == "integers":
             items = value if np.iterable(value) and not isinstance(value, str) else (value,)
-            return tuple(_int64(item) for item in items)  # type: ignore[attr-defined]
+            return tuple(_int64(item) for item in items)
         return _int64(value)
     except (TypeError, ValueError, OverflowError):
         wanted = {"real": "a number", "integer": "a whole number", "integers": "a list of whole numbers"}[info.kind]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 StateT = TypeVar("StateT")
-ObservationT = TypeVar("ObservationT", contravariant=True)
+ObservationT_contra = TypeVar("ObservationT_contra", contravariant=True)
 
 
 @runtime_checkable
@@ -27,14 +27,14 @@ class Schedule(Protocol):
         ...
 
 
-class StatefulSchedule(Protocol[StateT, ObservationT]):
+class StatefulSchedule(Protocol[StateT, ObservationT_contra]):
     """A rate that depends on what the training shows; the state travels outside, as a value."""
 
     def init(self) -> StateT:
         """The state before the first update."""
         ...
 
-    def update(self, state: StateT, observation: ObservationT) -> StateT:
+    def update(self, state: StateT, observation: ObservationT_contra) -> StateT:
         """The state after an observation; `state` itself does not change."""
         ...
 

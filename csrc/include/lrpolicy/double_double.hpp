@@ -55,14 +55,25 @@ LRPOLICY_FUNCTION DoubleDouble add(DoubleDouble a, double b) {
   return quick_two_sum(high.hi, high.lo + a.lo);
 }
 
-LRPOLICY_FUNCTION DoubleDouble multiply(DoubleDouble a, DoubleDouble b) {
+// a * b with a lo of up to a few ulp(hi): for a product that goes into one more operation.
+LRPOLICY_FUNCTION DoubleDouble loose_product(DoubleDouble a, DoubleDouble b) {
   const DoubleDouble product = two_product(a.hi, b.hi);
-  return quick_two_sum(product.hi, product.lo + (a.hi * b.lo + a.lo * b.hi));
+  return {product.hi, product.lo + (a.hi * b.lo + a.lo * b.hi)};
+}
+
+LRPOLICY_FUNCTION DoubleDouble loose_product(DoubleDouble a, double b) {
+  const DoubleDouble product = two_product(a.hi, b);
+  return {product.hi, product.lo + a.lo * b};
+}
+
+LRPOLICY_FUNCTION DoubleDouble multiply(DoubleDouble a, DoubleDouble b) {
+  const DoubleDouble product = loose_product(a, b);
+  return quick_two_sum(product.hi, product.lo);
 }
 
 LRPOLICY_FUNCTION DoubleDouble multiply(DoubleDouble a, double b) {
-  const DoubleDouble product = two_product(a.hi, b);
-  return quick_two_sum(product.hi, product.lo + a.lo * b);
+  const DoubleDouble product = loose_product(a, b);
+  return quick_two_sum(product.hi, product.lo);
 }
 
 LRPOLICY_FUNCTION DoubleDouble scale(DoubleDouble a, double power_of_two) {

@@ -74,7 +74,7 @@ LRPOLICY_FUNCTION DoubleDouble log2_of(DoubleDouble x) {
   const std::uint64_t field = (offset >> 52) & 0x7ff;  // n, in two's complement of 11 bits
   const double n = double_of(bits_of(kRounder) + ((field ^ 0x400) - 0x400)) - kRounder;
   const LogEntry entry = log_entry((offset >> 45) & 127);
-  const DoubleDouble product = multiply(scale(x, power_of_two(-n)), entry.reciprocal);
+  const DoubleDouble product = loose_product(scale(x, power_of_two(-n)), entry.reciprocal);
   const double z = (product.hi - 1) + product.lo;
   double series = 0.2060992915555662;
   series = -0.2404491734814939 + z * series;
@@ -88,14 +88,14 @@ LRPOLICY_FUNCTION DoubleDouble log2_of(DoubleDouble x) {
 }
 
 // x^p for x > 0.
-LRPOLICY_FUNCTION DoubleDouble power_of(DoubleDouble x, double p) { return exp2_of(multiply(log2_of(x), p)); }
+LRPOLICY_FUNCTION DoubleDouble power_of(DoubleDouble x, double p) { return exp2_of(loose_product(log2_of(x), p)); }
 
 // sin(pi/2 * x) for 0 <= x <= 1: the nearest k/64 from the table, the rest by the addition theorem.
 LRPOLICY_FUNCTION DoubleDouble sine_of_quarters(DoubleDouble x) {
   const double rounded = x.hi * 64 + kRounder;
   const std::uint64_t k = bits_of(rounded) & 127;
   const DoubleDouble rest = quick_two_sum(x.hi - (rounded - kRounder) * (1.0 / 64), x.lo);
-  const DoubleDouble angle = multiply(rest, half_pi());
+  const DoubleDouble angle = loose_product(rest, half_pi());
   const double a2 = angle.hi * angle.hi;
   const double sine_tail = angle.hi * a2 * (-1.0 / 6 + a2 * (1.0 / 120 + a2 * (-1.0 / 5040)));
   const double cosine_less_1 = a2 * (-0.5 + a2 * (1.0 / 24 + a2 * (-1.0 / 720)));

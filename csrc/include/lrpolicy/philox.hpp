@@ -1,6 +1,6 @@
-// Philox4x32-10: random bits as a pure function of counter and key (Salmon, Moraes, Dror, Shaw, "Parallel random numbers:
-// as easy as 1, 2, 3", SC 2011; C++11, host and device). Nothing is kept between calls: any draw, on any machine, after
-// any restart, is the same.
+// Philox4x32-10: random bits as a pure function of counter and key (Salmon, Moraes, Dror, Shaw, "Parallel random
+// numbers: as easy as 1, 2, 3", SC 2011; C++11, host and device). Nothing is kept between calls: any draw, on any
+// machine, after any restart, is the same.
 #ifndef LRPOLICY_PHILOX_HPP_
 #define LRPOLICY_PHILOX_HPP_
 

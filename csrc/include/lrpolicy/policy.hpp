@@ -30,39 +30,47 @@ struct Policy {
   DoubleDouble log2_gamma;  // -2000 for gamma = 0, so that gamma^0 = 1 and gamma^t = 0
 };
 
-// floor(t/l): the estimate errs by one at most, and the remainder tells.
-LRPOLICY_FUNCTION double quotient(double t, double l, double inverse) {
-  const double estimate = floor_of(t * inverse);
-  const double rest = t - estimate * l;
-  return rest < 0 ? estimate - 1 : rest >= l ? estimate + 1 : estimate;
+struct Division {
+  double quotient, remainder;
+};
+
+// t = quotient * l + remainder, exactly: the estimate errs by one at most, and the remainder tells.
+LRPOLICY_FUNCTION Division divide_whole(double t, double l, double inverse) {
+  const double estimate = floor_of(t * inverse), rest = t - estimate * l;
+  const double correction = rest < 0 ? -1 : rest >= l ? 1 : 0;
+  return {estimate + correction, rest - correction * l};
 }
 
-// floor(t/l), the steps done.
-LRPOLICY_FUNCTION double steps(const Policy& p, double t) { return quotient(t, p.length, p.inverse.hi); }
+// The steps done, floor(t/l), and the iterations since.
+LRPOLICY_FUNCTION Division steps(const Policy& p, double t) { return divide_whole(t, p.length, p.inverse.hi); }
 
-// floor(t/(2l)), the cycles done.
-LRPOLICY_FUNCTION double cycles(const Policy& p, double t) { return quotient(t, 2 * p.length, 0.5 * p.inverse.hi); }
+// The cycles of 2l iterations done, and the iterations since.
+LRPOLICY_FUNCTION Division cycles(const Policy& p, double t) {
+  return divide_whole(t, 2 * p.length, 0.5 * p.inverse.hi);
+}
 
 // The triangle wave of period 2l and height l: the distance from t to the nearest multiple of 2l.
 LRPOLICY_FUNCTION double fold(const Policy& p, double t) {
-  const double r = t - cycles(p, t) * (2 * p.length);
+  const double r = cycles(p, t).remainder;
   return r <= p.length ? r : 2 * p.length - r;
 }
 
 // m/l for a whole m.
-LRPOLICY_FUNCTION DoubleDouble fraction(const Policy& p, double m) { return multiply(p.inverse, m); }
+LRPOLICY_FUNCTION DoubleDouble fraction(const Policy& p, double m) { return loose_product(p.inverse, m); }
 
 // gamma^n.
-LRPOLICY_FUNCTION DoubleDouble gamma_to_the(const Policy& p, double n) { return exp2_of(multiply(p.log2_gamma, n)); }
+LRPOLICY_FUNCTION DoubleDouble gamma_to_the(const Policy& p, double n) {
+  return exp2_of(loose_product(p.log2_gamma, n));
+}
 
 // 2^(-floor(t/(2l))), 0 below 2^-1022.
 LRPOLICY_FUNCTION double halving(const Policy& p, double t) {
-  return power_of_two(clamp(-cycles(p, t), kZeroExponent, 0));
+  return power_of_two(clamp(-cycles(p, t).quotient, kZeroExponent, 0));
 }
 
 LRPOLICY_FUNCTION DoubleDouble fixed(const Policy&, double) { return exact(1); }
 
-LRPOLICY_FUNCTION DoubleDouble step(const Policy& p, double t) { return gamma_to_the(p, steps(p, t)); }
+LRPOLICY_FUNCTION DoubleDouble step(const Policy& p, double t) { return gamma_to_the(p, steps(p, t).quotient); }
 
 LRPOLICY_FUNCTION DoubleDouble multistep(const Policy& p, double t) {
   double passed = 0;
@@ -75,7 +83,8 @@ LRPOLICY_FUNCTION DoubleDouble multistep(const Policy& p, double t) {
 LRPOLICY_FUNCTION DoubleDouble exp(const Policy& p, double t) { return gamma_to_the(p, t); }
 
 LRPOLICY_FUNCTION DoubleDouble inv(const Policy& p, double t) {
-  return power_of(add(two_product(p.parameters.gamma, t), 1), -p.parameters.power);
+  const DoubleDouble product = two_product(p.parameters.gamma, t), sum = two_sum(product.hi, 1);
+  return power_of({sum.hi, sum.lo + product.lo}, -p.parameters.power);
 }
 
 // Zero from max_iter on (one for p = 0), where Caffe has NaN beyond it.
@@ -89,33 +98,38 @@ LRPOLICY_FUNCTION DoubleDouble tri(const Policy& p, double t) { return fraction(
 
 LRPOLICY_FUNCTION DoubleDouble tri2(const Policy& p, double t) { return scale(tri(p, t), halving(p, t)); }
 
-LRPOLICY_FUNCTION DoubleDouble triexp(const Policy& p, double t) { return multiply(gamma_to_the(p, t), tri(p, t)); }
+LRPOLICY_FUNCTION DoubleDouble triexp(const Policy& p, double t) {
+  return loose_product(gamma_to_the(p, t), tri(p, t));
+}
 
 LRPOLICY_FUNCTION DoubleDouble sin(const Policy& p, double t) { return sine_of_quarters(fraction(p, fold(p, t))); }
 
 LRPOLICY_FUNCTION DoubleDouble sin2(const Policy& p, double t) { return scale(sin(p, t), halving(p, t)); }
 
-LRPOLICY_FUNCTION DoubleDouble sinexp(const Policy& p, double t) { return multiply(gamma_to_the(p, t), sin(p, t)); }
+LRPOLICY_FUNCTION DoubleDouble sinexp(const Policy& p, double t) {
+  return loose_product(gamma_to_the(p, t), sin(p, t));
+}
 
 // (1 + cos(2 pi t/l))/2 = cos^2(pi r/l) = sin^2(pi/2 * |l - 2r|/l), r = t mod l: nothing cancels near the zero.
 LRPOLICY_FUNCTION DoubleDouble cos(const Policy& p, double t) {
-  const double from_zero = p.length - 2 * (t - steps(p, t) * p.length);
+  const double from_zero = p.length - 2 * steps(p, t).remainder;
   const DoubleDouble root = sine_of_quarters(fraction(p, from_zero < 0 ? -from_zero : from_zero));
-  return multiply(root, root);
+  return loose_product(root, root);
 }
 
 // 1/(1 + e^x), x = gamma (l - t), by way of q = e^-|x|, which cannot overflow: rises for gamma > 0.
 LRPOLICY_FUNCTION DoubleDouble sigmoid(const Policy& p, double t) {
   const double l_less_t = p.length - t;
   const double distance = l_less_t < 0 ? -l_less_t : l_less_t;
-  const DoubleDouble q = exp2_of(multiply(two_product(-p.parameters.gamma, distance), log2_of_e()));
+  const DoubleDouble q = exp2_of(loose_product(two_product(-p.parameters.gamma, distance), log2_of_e()));
   const DoubleDouble above = {l_less_t > 0 ? q.hi : 1, l_less_t > 0 ? q.lo : 0};
   return divide(above, add(q, 1));
 }
 
 // |k0 - k1| * g + min(k0, k1), rounded once, not below min_lr.
 LRPOLICY_FUNCTION double rate_of(const Policy& p, DoubleDouble g) {
-  const double eta = add(multiply(g, p.span), p.low).hi;
+  const DoubleDouble height = loose_product(g, p.span), sum = two_sum(height.hi, p.low);
+  const double eta = sum.hi + (sum.lo + height.lo);
   return eta < p.parameters.min_lr ? p.parameters.min_lr : eta;
 }
 

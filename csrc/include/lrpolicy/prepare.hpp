@@ -36,8 +36,7 @@ inline void check_given(const PolicyRow& row, unsigned given) {
 
 inline void check_integer(const ParameterRow& row, std::int64_t value) {
   if (value < row.least || value > kMaxIteration) {
-    throw InputError(std::string(row.name) + " must be a whole number of at least " + std::to_string(row.least) +
-                         " and at most 2^50",
+    throw InputError(std::string(row.name) + " must be a whole number from " + std::to_string(row.least) + " to 2^50",
                      std::to_string(value));
   }
 }
@@ -95,7 +94,7 @@ inline Policy prepare(const PolicyRow& row, const Parameters& parameters, unsign
   policy.span = k0 > k1 ? two_sum(k0, -k1) : two_sum(k1, -k0);
   policy.low = k0 < k1 ? k0 : k1;
   policy.length = static_cast<double>(given & kMaxIter ? parameters.max_iter : parameters.stepsize);
-  policy.inverse = divide(exact(1), exact(policy.length));
+  if (policy.length > 0) policy.inverse = divide(exact(1), exact(policy.length));
   policy.log2_gamma = parameters.gamma > 0 ? log2_exactly(parameters.gamma) : exact(-2000);
   return policy;
 }

@@ -1,6 +1,6 @@
-#include "fill_rates.hpp"
-
 #include <utility>
+
+#include "fill_rates.hpp"
 
 namespace {
 

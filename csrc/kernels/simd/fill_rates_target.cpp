@@ -45,6 +45,8 @@ std::int64_t next_step(const Policy& p, std::int64_t t) {
 }
 
 void fill_steps(const Policy& p, std::int64_t first, std::int64_t count, double* out) {
+  constexpr std::int64_t kShortStep = 32;  // below, one vector of many steps beats one fill for each
+  if (p.parameters.stepsize > 0 && p.parameters.stepsize < kShortStep) return fill_each(p, first, 1, count, out);
   for (std::int64_t done = 0; done < count;) {
     const std::int64_t t = first + done, held = std::min(count - done, next_step(p, t) - t);
     std::fill_n(out + done, held, rate_of(p, kPolicies[p.row].g(p, static_cast<double>(t))));
@@ -52,10 +54,18 @@ void fill_steps(const Policy& p, std::int64_t first, std::int64_t count, double*
   }
 }
 
+// Computes one period and copies it, from a source that grows by whole periods until it is worth a copy and still in
+// the nearest cache.
 void fill_repeating(const Policy& p, std::int64_t period, std::int64_t first, std::int64_t count, double* out) {
-  std::int64_t done = std::min(period, count);
+  constexpr std::int64_t kEnough = 2048;
+  std::int64_t done = std::min(period, count), source = done;
   fill_each(p, first, 1, done, out);
-  for (; done < count; done += std::min(done, count - done)) std::copy_n(out, std::min(done, count - done), out + done);
+  while (done < count) {
+    const std::int64_t copied = std::min(source, count - done);
+    std::copy_n(out, copied, out + done);
+    done += copied;
+    if (source < kEnough) source = done;
+  }
 }
 
 void fill_rates(const Policy& p, std::int64_t first, std::int64_t stride, std::int64_t count, double* out) {

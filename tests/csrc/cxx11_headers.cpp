@@ -1,0 +1,10 @@
+// Compiled as C++11: the headers for Caffe must not need more.
+#include <lrpolicy/decimal.hpp>
+#include <lrpolicy/philox.hpp>
+#include <lrpolicy/prepare.hpp>
+
+static_assert(__cplusplus == 201103L, "this file is compiled as C++11");
+
+double rate_as_caffe_would(const std::string& name, const lrpolicy::Parameters& parameters, unsigned given, int t) {
+  return lrpolicy::rate(lrpolicy::prepare(*lrpolicy::find_policy(name), parameters, given), t);
+}
