@@ -170,9 +170,9 @@ class Evaluator:
     def _store(self, event: Event) -> None:
         match event:
             case Started(trial):
+                self._running[trial] = []  # first, so that an interruption from here on marks it
                 self.database.reset_trial(trial)
                 self.database.start_trial(trial)
-                self._running[trial] = []
             case Progressed(trial, iteration, loss, rate):
                 self._running[trial].append((iteration, loss, rate))
             case Measured(trial, measurement):

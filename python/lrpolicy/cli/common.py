@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -74,6 +75,20 @@ def read_solver(target: str) -> Solver:
     for text in solver.notes:
         note(text)
     return solver
+
+
+def data_folder(target: str, data: Path | None) -> Path | None:
+    """The folder of examples for TARGET: `--data`, else for a shipped set-up its folder in LRPOLICY_DATA.
+
+    None where neither is there: the net's own sources are then read.
+    """
+    from lrpolicy import zoo
+
+    root = os.environ.get("LRPOLICY_DATA")
+    if data is None and root and target in zoo.names():
+        folder = Path(root) / target.partition("-")[0]
+        return folder if folder.is_dir() else None
+    return data
 
 
 def names_a_solver(target: str) -> bool:

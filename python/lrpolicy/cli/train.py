@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lrpolicy.cli.common import examples, json_option, print_json, read_solver
+from lrpolicy.cli.common import data_folder, examples, json_option, print_json, read_solver
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.errors import InterruptedRun, RunError
@@ -56,6 +56,7 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
         options["snapshot_prefix"] = Path(read.snapshot_prefix)
     if seed is None:
         seed = read.message.random_seed if read.message.random_seed >= 0 else 1
+    options["data"] = data_folder(solver, options["data"])
     job = TrainingJob(read, seed=seed, protocol=Protocol(protocol), **options)
     with _Screen(job.max_iter or read.message.max_iter, quiet=as_json) as screen:
         outcome = load_engine(engine).train(job, screen)

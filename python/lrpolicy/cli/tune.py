@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from lrpolicy import zoo
-from lrpolicy.cli.common import console, examples, json_option, print_json, read_solver
+from lrpolicy.cli.common import console, data_folder, examples, json_option, print_json, read_solver
 from lrpolicy.cli.progress import TuneProgress
 from lrpolicy.cli.versions import hardware, versions
 from lrpolicy.database import Database, RunState, connect
@@ -133,8 +133,8 @@ def tune(
         if resume:
             run, settings = _unfinished(database, target)
         else:
-            folder = None if data is None else str(data.resolve())
-            run, settings = None, Settings(str(target), folder, **options)
+            folder = data_folder(str(target), data)
+            run, settings = None, Settings(str(target), None if folder is None else str(folder.resolve()), **options)
         _tune(settings, run, database, out, as_json)
 
 
@@ -145,7 +145,7 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
     if run is None:
         run = database.start_run(task, asdict(settings), versions=versions(), hardware=hardware())
     else:
-        database.finish_run(run, RunState.RUNNING)
+        database.resume_run(run)
     with LocalExecutor(settings.places) as executor:
         batch = batch_size(solver.train_parameter())
         evaluator = Evaluator(job, task, plan, executor, database, run, batch, settings.engine)

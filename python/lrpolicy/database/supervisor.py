@@ -157,11 +157,13 @@ def _check_reach(programs: Path, folder: Path) -> None:
 
 
 def _make_private(sockets: Path) -> None:
-    with contextlib.suppress(FileExistsError):
-        sockets.mkdir(mode=0o700)
-    found = sockets.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise CannotServeError(f"{sockets} is there, and it is not a private directory of this user; remove it")
+    """Make the socket's directory, anew if a killed server left one with its lock file."""
+    if os.path.lexists(sockets):
+        found = sockets.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise CannotServeError(f"{sockets} is there, and it is not a private directory of this user; remove it")
+        shutil.rmtree(sockets)
+    sockets.mkdir(mode=0o700)
 
 
 def _create(programs: str, data: Path) -> None:
@@ -169,6 +171,7 @@ def _create(programs: str, data: Path) -> None:
     unfinished = data.with_name(data.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
     options = ["--encoding=UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject", "--no-instructions"]
+    options.append("--wal-segsize=1")  # MB; the results are small
     command = [f"{programs}/initdb", f"--pgdata={unfinished}", f"--username={OWNER}", *options]
     done = subprocess.run(command, env=_environment(), stdin=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
@@ -178,7 +181,7 @@ def _create(programs: str, data: Path) -> None:
 
 
 def _start(programs: str, data: Path, sockets: str, server_lock: int) -> subprocess.Popen[bytes]:
-    _forget_reused_process_number(data / "postmaster.pid")
+    _forget_dead_server(data)
     quoted = sockets.replace('"', '""')
     settings = _SERVER_SETTINGS | {"unix_socket_directories": f'"{quoted}"'}
     arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
@@ -191,18 +194,20 @@ def _start(programs: str, data: Path, sockets: str, server_lock: int) -> subproc
     )
 
 
-def _forget_reused_process_number(note: Path) -> None:
-    """Remove a dead server's note when another program now has its number: PostgreSQL would respect that one.
+def _forget_dead_server(data: Path) -> None:
+    """Remove the note of a server that was killed, unless a process with its number works in `data`.
 
-    Numbers repeat soon in containers. A number that is free, or a PostgreSQL's, is left to PostgreSQL's own check.
+    PostgreSQL itself would take a zombie, or another program that got the number since, for that server; both are
+    common in containers. Our own servers are gone for sure: this process has the server lock.
     """
-    try:
-        number = note.read_text().split("\n", 1)[0]
-        program = Path(f"/proc/{number}/comm").read_text()
-    except OSError:
+    note = data / "postmaster.pid"
+    if not note.exists() or not Path("/proc/self").exists():
         return
-    if program.strip() != "postgres":
-        note.unlink()
+    number = note.read_text().split("\n", 1)[0]
+    with contextlib.suppress(OSError):
+        if Path("/proc", number, "cwd").samefile(data):
+            return
+    note.unlink()
 
 
 def _environment() -> dict[str, str]:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from lrpolicy.caffemodel import read_weights
 from lrpolicy.cli import run
+from lrpolicy.cli.common import data_folder
 from lrpolicy.datasets import open_dataset
 
 
@@ -111,3 +112,12 @@ def test_a_truncated_snapshot_is_refused(folder, capsys):
     state.write_bytes(state.read_bytes()[:-100])
     assert run(["train", "digits", "--resume", str(state)]) == 2
     assert str(state) in capsys.readouterr().err
+
+
+def test_lrpolicy_data_serves_the_shipped_set_ups(tmp_path, monkeypatch):
+    (tmp_path / "mnist").mkdir()
+    monkeypatch.setenv("LRPOLICY_DATA", str(tmp_path))
+    assert data_folder("mnist-lenet", None) == tmp_path / "mnist"
+    assert data_folder("mnist-lenet", tmp_path) == tmp_path
+    assert data_folder("cifar10-cnn3", None) is None  # no such folder there
+    assert data_folder("my_solver.prototxt", None) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -51,14 +52,14 @@ def server_processes(home: Path) -> list[int]:
             except OSError:
                 continue
     own = {number for number, line in lines.items() if wanted in line}
-    return sorted(own | {number for number in lines if parents[number] in own})
+    return sorted(own | {number for number in lines if parents.get(number) in own})
 
 
 def postmaster(home: Path) -> int:
     return int((home / "server/data/postmaster.pid").read_text().split("\n")[0])
 
 
-def wait_until(condition: object, seconds: float = 15.0) -> bool:
+def wait_until(condition: object, seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():  # type: ignore[operator]
@@ -68,4 +69,5 @@ def wait_until(condition: object, seconds: float = 15.0) -> bool:
 
 
 def kill(number: int) -> None:
-    os.kill(number, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(number, signal.SIGKILL)

@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lrpolicy import database
+from lrpolicy.database.driver import translate
 from lrpolicy.errors import InputError, RunError
 
 SECRET = "s3cret-Pa55"
@@ -70,16 +72,17 @@ def test_a_wrong_dsn_is_not_repeated(dsn: str) -> None:
 
 def test_a_wrong_database_and_user(server_dsn: str) -> None:
     with pytest.raises(RunError, match='database "absent" does not exist; check the server and the DSN'):
-        database.connect(make_conninfo(server_dsn, dbname="absent", password=SECRET))
+        database.connect(make_conninfo(server_dsn, dbname="absent"))
     with pytest.raises(RunError, match=r"nobody-here.*; check the server and the DSN") as caught:
         database.connect(make_conninfo(server_dsn, user="nobody-here", password=SECRET))
     assert SECRET not in str(caught.value)
 
 
 def test_where_tells_the_place_and_no_password(shared_dsn: str) -> None:
-    with database.connect(make_conninfo(shared_dsn, password=SECRET)) as results:
+    password = conninfo_to_dict(shared_dsn).get("password", SECRET)
+    with database.connect(make_conninfo(shared_dsn, password=password)) as results:
         assert results.where.startswith("PostgreSQL at ") and "lrpolicy_test_" in results.where
-        assert SECRET not in results.where + repr(results)
+        assert password not in results.where + repr(results)
 
 
 def test_the_variable_names_the_server_unless_the_caller_does(
@@ -105,3 +108,20 @@ def test_without_psycopg_the_message_says_what_to_install(tmp_path: Path) -> Non
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == ("the database needs psycopg (no pq wrapper available); pip install 'lrpolicy[database]'\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (psycopg.errors.DiskFull, "no room for s***; the disk is full; free some space, then resume the run"),
+        (psycopg.errors.ReadOnlySqlTransaction, "no room for s***; it is read-only here; give a server"),
+        (psycopg.errors.InsufficientPrivilege, "no room for s***; this user may not do that"),
+        (psycopg.errors.AdminShutdown, "the connection is lost: no room for s***; what was stored before is safe"),
+        (psycopg.OperationalError, "the connection is lost: no room for s***"),
+        (psycopg.errors.SyntaxError, "no room for s***"),
+    ],
+)
+def test_what_a_server_says_becomes_one_line(error: type[psycopg.Error], told: str) -> None:
+    translated = translate(error(f"no room for s{SECRET}\nLINE 1: ...\nHINT: none"), "here", {"password": SECRET})
+    assert isinstance(translated, RunError)
+    assert str(translated).startswith(f"here: {told}") and "\n" not in str(translated)

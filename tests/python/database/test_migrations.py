@@ -25,7 +25,7 @@ def test_migrations_are_numbered_without_gaps() -> None:
 
 @pytest.mark.parametrize("version", range(len(migrations()) + 1))
 def test_every_version_grows_into_the_newest(dsn: str, shared_dsn: str, version: int) -> None:
-    connection = open_connection(conninfo_to_dict(dsn), "here")
+    connection = open_connection(conninfo_to_dict(dsn), "here", "wait")
     migrate(connection, "here", target=version)
     with database.connect(dsn) as results:
         results.plan_trial(results.start_run(TASK, {}), spec())
