@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from lrpolicy.database import Database
 from lrpolicy.engines.base import TrainingJob
@@ -72,7 +73,6 @@ class Evaluator:
     executor: Executor
     database: Database
     run: int
-    batch_size: int
     engine: str = "torch"
     # The trials that run now, each with the points of its training curve that are not stored yet.
     _running: dict[int, list[tuple[int, float, float]]] = field(default_factory=dict, init=False)
@@ -101,6 +101,11 @@ class Evaluator:
             if trial.status is TrialStatus.COMPLETED and policy not in found:
                 found[policy] = [m for m in self.database.measurements(trial.id) if m.split is split]
         return found
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Examples that one update sees."""
+        return self.job.solver.batch_size * int(self.job.solver.message.iter_size)
 
     @property
     def iterations_per_epoch(self) -> int:

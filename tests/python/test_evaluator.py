@@ -1,7 +1,9 @@
 import contextlib
+import math
 
 import pytest
 
+from lrpolicy import zoo
 from lrpolicy.database import connect
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.errors import InputError
@@ -10,12 +12,10 @@ from lrpolicy.executors.base import Finished
 from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.records import TrialStatus
 from lrpolicy.search import RateRange
-from lrpolicy.solver import Solver
+from lrpolicy.solver import read
 from support.fake_engine import DATASET, FakeEngine
 
-SOLVER = Solver.parse(
-    'net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 40 test_iter: 1 test_interval: 20 momentum: 0.9'
-)
+SOLVER = read(zoo.solver_path("digits"))
 PLAN = Plan(functions=("fixed", "step", "tri2"), max_iter=40, scan_iter=10, candidates=2, seeds=2)
 
 
@@ -36,7 +36,7 @@ def evaluator(database, executor):
     job = TrainingJob(SOLVER)
     task = FakeEngine().describe(job)
     run = database.start_run(task, {})
-    return Evaluator(job, task, PLAN, executor, database, run, batch_size=100, engine="support.fake_engine:FakeEngine")
+    return Evaluator(job, task, PLAN, executor, database, run, engine="support.fake_engine:FakeEngine")
 
 
 def test_three_stages_end_in_a_ranking_of_every_function(evaluator):
@@ -95,7 +95,7 @@ def test_an_interrupted_run_goes_on_without_repeating(evaluator, database):
 
 
 def test_the_epoch_decides_the_step_sizes(evaluator):
-    assert evaluator.iterations_per_epoch == DATASET.train_size // 100
+    assert evaluator.iterations_per_epoch == math.ceil(DATASET.train_size / 64)
 
 
 def test_a_known_range_skips_the_scan(database, executor):
@@ -103,7 +103,7 @@ def test_a_known_range_skips_the_scan(database, executor):
     task = FakeEngine().describe(job)
     plan = Plan(("fixed",), max_iter=40, scan_iter=10, candidates=1, seeds=1, range=RateRange(0.01, 0.03, 0.1))
     run = database.start_run(task, {})
-    evaluator = Evaluator(job, task, plan, executor, database, run, 100, "support.fake_engine:FakeEngine")
+    evaluator = Evaluator(job, task, plan, executor, database, run, "support.fake_engine:FakeEngine")
     assert [e.name for e in evaluator.evaluate() if isinstance(e, StageStarted)] == ["search", "final"]
 
 

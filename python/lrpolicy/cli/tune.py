@@ -22,7 +22,6 @@ from lrpolicy.engines.base import TrainingJob
 from lrpolicy.errors import InputError, InterruptedRun, LrpolicyError, did_you_mean
 from lrpolicy.evaluator import Evaluator, Plan
 from lrpolicy.executors.local import LocalExecutor
-from lrpolicy.net import batch_size
 from lrpolicy.policies import canonical_name
 from lrpolicy.records import Protocol
 from lrpolicy.reports.results import ranked_table, ranking_rows, write_results
@@ -147,8 +146,7 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
     else:
         database.resume_run(run)
     with LocalExecutor(settings.places) as executor:
-        batch = batch_size(solver.train_parameter())
-        evaluator = Evaluator(job, task, plan, executor, database, run, batch, settings.engine)
+        evaluator = Evaluator(job, task, plan, executor, database, run, settings.engine)
         _follow(evaluator, database)
     ranking = evaluator.ranking()
     title = f"{task.network.name} on {task.dataset.name}, {plan.max_iter} iterations"

@@ -10,7 +10,7 @@ from lrpolicy.net.fingerprint import fingerprint
 from lrpolicy.net.geometry import convolution_window, pooling_window
 from lrpolicy.net.layer_types import DATA_TYPES, FILLERS, LAYER_TYPES
 from lrpolicy.net.parameters import Parameter, parameter_shapes, parameters, weight_count
-from lrpolicy.net.reader import Net, Phase, batch_size, read
+from lrpolicy.net.reader import Net, Phase, read
 from lrpolicy.net.shape import Shape
 from lrpolicy.net.shape_rules import top_shapes
 from lrpolicy.net.shapes import infer
@@ -23,7 +23,6 @@ __all__ = [
     "Parameter",
     "Phase",
     "Shape",
-    "batch_size",
     "convolution_window",
     "fingerprint",
     "infer",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lrpolicy.errors import InputError, did_you_mean
-from lrpolicy.net.layer_types import BLOCKS, DATA_TYPES, FILLERS, fillers, layer_type
+from lrpolicy.net.layer_types import BLOCKS, FILLERS, fillers, layer_type
 from lrpolicy.net.upgrade import Origin, upgrade
 from lrpolicy.prototxt import messages, text
 from lrpolicy.prototxt.text import Document
@@ -137,11 +137,3 @@ def _meets(state: Any, rule: Any) -> bool:
         or any(stage not in state.stage for stage in rule.stage)
         or any(stage in state.stage for stage in rule.not_stage)
     )
-
-
-def batch_size(parameter: Any) -> int:
-    """Examples in a batch of the first data layer of a NetParameter. Raises InputError where there is none."""
-    for layer in parameter.layer:
-        if layer.type in DATA_TYPES:
-            return int(getattr(getattr(layer, layer_type(layer).blocks[0]), "batch_size", 1))
-    raise InputError("the net has no data layer", remedy="trainings need one that makes images and labels")

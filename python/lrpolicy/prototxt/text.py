@@ -22,10 +22,11 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 from lrpolicy.errors import InputError, did_you_mean
 from lrpolicy.prototxt.messages import is_repeated
 
+MAX_LINE = 10_000  # protobuf's parser takes quadratic time in the length of a line.
 MAX_DEPTH = 50  # Caffe's own files nest 6 deep; protobuf's parser recurses, so depth is bounded before it runs.
 
 _TOKEN = re.compile(
-    r"""[^\S\n]+|#[^\n]*|(?P<newline>\n)|(?P<token>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|[\w.+-]+|.)"""
+    r"""[^\S\n]+|#[^\n]*|(?P<newline>\n)|(?P<token>"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|[\w.+-]+|.)"""
 )
 _OPEN, _CLOSE, _QUOTES = {"{", "<"}, {"}", ">"}, {'"', "'"}
 
@@ -34,13 +35,18 @@ Path_ = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class UnknownField:
-    """A field that Caffe's message does not have: where it stands, the nearest known name, its value as written."""
+    """A field that Caffe's message does not have: where it stands, its value as written, the names that are known."""
 
     where: str
     message: str
     name: str
-    nearest: str | None
     value: str | None
+    known: tuple[str, ...]
+
+    @property
+    def nearest(self) -> str | None:
+        """The known name most like this one, or None."""
+        return next(iter(difflib.get_close_matches(self.name, self.known, n=1, cutoff=0.6)), None)
 
     def error(self, reason: str | None = None) -> InputError:
         """The error that refuses the field; `reason` says what it is where that is known."""
@@ -92,8 +98,12 @@ def parse(text: str, message: Any, path: str) -> Document:
 
     Raises:
         InputError: the text is empty or not prototxt, a value has the wrong type or an unknown name, a singular field
-            stands twice, a required one is missing, a number is not finite, or blocks nest deeper than MAX_DEPTH.
+            stands twice, a required one is missing, a number is not finite, blocks nest deeper than MAX_DEPTH, or a
+            line is longer than MAX_LINE.
     """
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > MAX_LINE:
+            raise InputError(f"a line is longer than {MAX_LINE} characters", where=f"{path}:{number}", got=len(line))
     tokens = _tokens(text)
     if not tokens:
         raise InputError("the file is empty", where=path)
@@ -225,11 +235,9 @@ class _Scan:
             pass  # strings side by side are one string
 
     def _note_unknown(self, descriptor: Descriptor, name: str, line: int, first: int) -> None:
-        nearest = difflib.get_close_matches(name, list(descriptor.fields_by_name), n=1, cutoff=0.6)
         value = self._tokens[first][0] if self._next == first + 1 else None
-        self.unknown.append(
-            UnknownField(f"{self._path}:{line}", descriptor.name, name, nearest[0] if nearest else None, value)
-        )
+        known = tuple(descriptor.fields_by_name)
+        self.unknown.append(UnknownField(f"{self._path}:{line}", descriptor.name, name, value, known))
 
     def _peek(self) -> str:
         return self._tokens[self._next][0]

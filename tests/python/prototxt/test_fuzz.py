@@ -55,7 +55,7 @@ PIECES = st.sampled_from(
         "[a.b]",
         "net_param {",
         *NAMES,
-    ]  # fmt: skip
+    ]
 )
 quick = settings(max_examples=150, deadline=2000)
 

@@ -76,8 +76,13 @@ def test_refused(source: str, message: str) -> None:
 
 
 def test_deep_nesting_is_refused_before_anything_recurses() -> None:
-    with pytest.raises(InputError, match="s:1: blocks nest deeper than 50"):
-        text.parse("a {" * 100_000, messages.SolverParameter(), "s")
+    with pytest.raises(InputError, match="s:51: blocks nest deeper than 50"):
+        text.parse("a {\n" * 100_000, messages.SolverParameter(), "s")
+
+
+def test_a_line_without_end_is_refused_before_it_takes_time() -> None:
+    with pytest.raises(InputError, match="s:2: a line is longer than 10000 characters, got 1000000"):
+        text.parse("base_lr: 1\n" + "a: 1 " * 200_000, messages.SolverParameter(), "s")
 
 
 def test_unknown_fields_are_listed_with_line_value_and_nearest_name() -> None:

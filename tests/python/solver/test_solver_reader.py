@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +43,7 @@ def test_multistep_and_start_and_floor_are_read() -> None:
     assert parse('"step"', '"multistep" stepvalue: 3 stepvalue: 5').policy.parameters["stepvalue"] == (3, 5)
     start = parse('"step"', '"tri" max_lr: 0.5 lr_policy_param { start: 7 }').policy
     assert start.parameters["start"] == 7 and start.rate(7) == float(np.float32(0.01))
-    assert parse('"step"', '"step" min_lr: 0.5').policy.rate(900) == 0.5
+    assert parse('"step"', '"step" min_lr: 0.00390625').policy.rate(900) == 0.00390625
 
 
 def test_aliases_are_taken_with_a_note() -> None:
@@ -123,3 +126,15 @@ def test_with_policy_changes_nothing_else() -> None:
 def test_with_policy_checks_its_fields(fields: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse().with_policy(sample("step"), **fields)
+
+
+def test_a_solver_travels_to_another_process(tmp_path: Path) -> None:
+    (tmp_path / "solver").write_bytes(pickle.dumps(parse('"step"', '"triangular" max_lr: 0.5')))
+    code = """import pickle, sys
+s = pickle.load(open(sys.argv[1], 'rb'))
+print(s.policy.rate(7), s.message.max_lr, s.where('gamma'))"""
+    command = [sys.executable, "-c", code, str(tmp_path / "solver")]
+    rate = parse('"step"', '"tri" max_lr: 0.5').policy.rate(7)
+    assert (
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout == f"{rate} 0.5 solver.prototxt:4\n"
+    )
