@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,7 +37,8 @@ class TorchEngine:
 
     def describe(self, job: TrainingJob) -> Task:
         """The task of a job. Raises InputError where files or shapes do not fit."""
-        nets, data = _Nets.of(job), self._data(job)
+        nets = _Nets.of(job)
+        data = self._data(job, nets)
         definition = nets.train_definition(data.examples)
         network = NetworkInfo(nets.train.name, fingerprint(nets.train), weight_count(definition.parameters))
         return Task(self.name, network, data.examples.info)
@@ -50,7 +52,8 @@ class TorchEngine:
     def trainer(self, job: TrainingJob, observer: Observer) -> Trainer:
         """A job made ready: data read, nets built, weights filled or loaded. Raises InputError for wrong input."""
         device = _device(job.device)
-        nets, data = _Nets.of(job), self._data(job)
+        nets = _Nets.of(job)
+        data = self._data(job, nets)
         train, test = nets.train_definition(data.examples), nets.test_definition(data.examples)
         scores = _scores(nets, train, test, data.examples.info.class_count)
         weights, random = Weights(train, job.seed, device), StepRandom(job.seed, device)
@@ -60,6 +63,8 @@ class TorchEngine:
         snapshots = Snapshots(job, nets.train_message, weights, optimizer)
         start, seconds = _start(job, snapshots, losses)
         data.train.seed(job.seed)
+        if job.snapshot_prefix is not None and not job.snapshot_prefix.parent.is_dir():
+            raise InputError("no such folder for the snapshots", where=str(job.snapshot_prefix.parent))
         return Trainer(
             updater=Updater(
                 TorchNet(train, weights, random, training=True),
@@ -84,12 +89,13 @@ class TorchEngine:
             on_device=device.type != "cpu",
         )
 
-    def _data(self, job: TrainingJob) -> _Data:
+    def _data(self, job: TrainingJob, nets: _Nets) -> _Data:
         """The job's data, kept from the last job where it is the same."""
-        key = (job.data, job.protocol, job.device, job.solver.path, job.solver.message.net_param.SerializeToString())
+        layers = tuple(data.layer.SerializeToString() for data in (nets.train_data, nets.test_data))
+        key = (job.data, job.protocol, job.device, nets.train.path, nets.test.path, layers)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # free the old data before the new is read
-            self._loaded = key, _Data.of(_Nets.of(job), job)
+            self._loaded = key, _Data.of(nets, job)
         return self._loaded[1]
 
 
@@ -193,8 +199,9 @@ def _start(job: TrainingJob, snapshots: Snapshots, losses: LossRecord) -> tuple[
     """Load weights, or resume; returns the updates done and the seconds they took."""
     if job.weights is not None and job.resume is not None:
         raise InputError("weights and resume exclude each other", remedy="a snapshot to resume has its own weights")
-    if job.weights is not None:
-        snapshots.load_weights(job.weights)
+    named = [name for names in job.solver.message.weights for name in names.split(",")]
+    for path in [job.weights] if job.weights is not None else map(Path, named):
+        snapshots.load_weights(path)
     if job.resume is None:
         return 0, 0.0
     start, progress = snapshots.resume(job.resume)
@@ -208,8 +215,9 @@ def _monitor(job: TrainingJob, start: int) -> ScheduleMonitor:
     message = job.solver.message
     interval = job.test_interval if job.test_interval is not None else message.test_interval
     max_iter = job.max_iter if job.max_iter is not None else message.max_iter
-    if start > max_iter:
-        raise InputError(f"the snapshot is beyond max_iter ({max_iter})", where=str(job.resume), got=start)
+    if start >= max_iter:
+        rule = f"nothing is left to train up to max_iter ({max_iter})"
+        raise InputError(rule, where=str(job.resume), got=f"a snapshot of iteration {start}")
     return ScheduleMonitor(
         job.schedule or job.solver.policy,
         max_iter,

@@ -6,13 +6,14 @@ The examples of a step, their crops and their mirrors are pure functions of (see
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lrpolicy.datasets import Examples
 from lrpolicy.engines.torch.layers import StepRandom
+from lrpolicy.engines.torch.placement import placed
 
 # Datasets up to this size are transformed once and kept as float32; larger ones stay bytes until a batch needs them.
 _LARGEST_KEPT = 1 << 30
@@ -40,7 +41,7 @@ class Transform:
         """(images - mean) * scale as float32; (n, c, h, w) in and out."""
         values = images.to(torch.float32)
         if self.mean is not None:
-            values = values - self.mean.to(values.device)
+            values = values - self.mean
         return values * self.scale if self.scale != 1 else values
 
     def centered(self, images: Tensor) -> Tensor:
@@ -76,11 +77,12 @@ class Feed:
         *,
         training: bool,
     ) -> None:
-        self._transform, self._training, self.batch_size = transform, training, batch_size
+        mean = None if transform.mean is None else transform.mean.to(device)
+        self._transform, self._training, self.batch_size = replace(transform, mean=mean), training, batch_size
         self._random = StepRandom(0, device) if transform.is_random(training) else None
         self._ready = self._random is None and images.numel() * 4 <= _LARGEST_KEPT
         self.labels = labels.to(device)
-        self._images = self._transformed(images).to(device) if self._ready else images.to(device)
+        self._images = placed(self._transformed(images, device) if self._ready else images, device)
 
     @classmethod
     def of(
@@ -122,9 +124,9 @@ class Feed:
         self._random.begin(step)
         return self._transform.randomized(values, self._random.generator, self._training)
 
-    def _transformed(self, images: Tensor) -> Tensor:
-        transform = self._transform
-        return torch.cat([transform.centered(transform.normalized(part)) for part in torch.split(images, _CHUNK)])
+    def _transformed(self, images: Tensor, device: torch.device) -> Tensor:
+        transform, parts = self._transform, torch.split(images, _CHUNK)
+        return torch.cat([transform.centered(transform.normalized(part.to(device))) for part in parts])
 
 
 def _cropped(images: Tensor, size: int, random: torch.Generator) -> Tensor:

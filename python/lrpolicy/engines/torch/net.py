@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from lrpolicy.engines.torch.fillers import blob_filler, fill
 from lrpolicy.engines.torch.layers import Forward, LayerContext, StepRandom, build_layer
 from lrpolicy.engines.torch.optimizers import Weight
+from lrpolicy.engines.torch.placement import placed
 from lrpolicy.errors import InputError
 from lrpolicy.net import DATA_TYPES, Net, Parameter, Shape, infer, parameters
 from lrpolicy.prototxt.messages import TRAIN
@@ -73,7 +75,7 @@ class Weights:
                     values = fill(filler, parameter.shape, seed, len(self.learned))
                 except InputError as error:
                     raise error.at(f'layer "{layer.name}"') from None
-                owners[index] = torch.from_numpy(values).to(device).requires_grad_(parameter.lr_mult != 0)
+                owners[index] = placed(torch.from_numpy(values), device).requires_grad_(parameter.lr_mult != 0)
                 weight = Weight(layer.name, parameter.blob, owners[index], parameter.lr_mult, parameter.decay_mult)
                 self.learned.append(weight)
             elif owners[parameter.owner].shape != parameter.shape:
@@ -111,6 +113,7 @@ class TorchNet:
         if wanted is None and not self._losses:
             raise InputError("the net has no loss in the TRAIN phase", remedy="add a SoftmaxWithLoss layer")
         targets = {wanted} if wanted is not None else {name for name, _ in self._losses}
+        merged = _merged_scales(definition)
         self._steps = [
             _Step(
                 build_layer(_context(definition, index, weights, random, training)),
@@ -119,7 +122,7 @@ class TorchNet:
                 tuple(i for i, flows in enumerate(layer.propagate_down) if not flows),
             )
             for index, layer in _contributing(definition, targets, keep_statistics=training)
-            if layer.type not in (*DATA_TYPES, "Input")
+            if layer.type not in (*DATA_TYPES, "Input") and index not in merged
         ]
 
     def run(self, values: dict[str, Tensor]) -> Tensor:
@@ -174,19 +177,47 @@ def _contributing(definition: Definition, targets: set[str], *, keep_statistics:
 def _context(definition: Definition, index: int, weights: Weights, random: StepRandom, training: bool) -> LayerContext:
     layer = definition.layers[index]
     bottoms, tops = definition.shapes[index]
-    blobs = tuple(weights.by_layer.get(layer.name, ()))
-    if len(blobs) != sum(parameter.layer == index for parameter in definition.parameters):
-        rule = "its weights are not those of the layer of that name in the TRAIN phase"
-        raise InputError(rule, where=f'layer "{layer.name}"', remedy="give both phases the same layer")
     return LayerContext(
         layer,
         tuple(bottoms),
         tuple(tops),
-        blobs,
+        _blobs(definition, index, weights),
         layer.phase == TRAIN if layer.HasField("phase") else training,
         random,
         _may_overwrite(definition.layers[:index], layer),
+        _affine(definition, index, weights),
     )
+
+
+def _blobs(definition: Definition, index: int, weights: Weights) -> tuple[Tensor, ...]:
+    """The weights of a layer, which another phase may have made. Raises InputError where that has other ones."""
+    layer = definition.layers[index]
+    blobs = tuple(weights.by_layer.get(layer.name, ()))
+    if [tuple(blob.shape) for blob in blobs] != [p.shape for p in definition.parameters if p.layer == index]:
+        rule = "its weights are not those of the layer of that name in the TRAIN phase"
+        raise InputError(rule, where=f'layer "{layer.name}"', remedy="give both phases the same layer")
+    return blobs
+
+
+def _merged_scales(definition: Definition) -> set[int]:
+    """The Scale layers that the BatchNorm before them does in passing: in place, one factor for each channel."""
+    return {
+        index
+        for index, (before, layer) in enumerate(pairwise(definition.layers), 1)
+        if before.type == "BatchNorm"
+        and layer.type == "Scale"
+        and list(before.top) == list(layer.bottom) == list(layer.top)
+        and layer.scale_param.axis == 1
+        and layer.scale_param.num_axes == 1
+    }
+
+
+def _affine(definition: Definition, index: int, weights: Weights) -> tuple[Tensor | None, Tensor | None]:
+    """The factor and shift of the Scale layer merged into the layer at `index`, if there is one."""
+    if index + 1 not in _merged_scales(definition):
+        return None, None
+    factor, *shift = _blobs(definition, index + 1, weights)
+    return factor, shift[0] if shift else None
 
 
 def _may_overwrite(earlier: list[Any], layer: Any) -> bool:

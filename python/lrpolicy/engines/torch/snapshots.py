@@ -64,7 +64,7 @@ class Snapshots:
         state = read_state(path)
         history = self.optimizer.history
         if len(state.history) != len(history):
-            rule = f"a {self.job.solver.solver_type} solver of this net has {len(history)} history blobs"
+            rule = f"an optimizer of type {self.job.solver.solver_type} has {len(history)} history blobs for this net"
             raise InputError(rule, where=str(path), got=len(state.history))
         progress = self._progress(state.extra, path)
         self._take_over(_beside(path, state.learned_net), whole=True)

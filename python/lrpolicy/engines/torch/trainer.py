@@ -97,10 +97,21 @@ class Updater:
         return loss.detach()
 
 
+@dataclass(frozen=True)
+class _End:
+    """How a training ended, and after how many updates."""
+
+    status: TrialStatus
+    iterations: int
+    message: str = ""
+
+
 @dataclass
 class Trainer:
-    """One job, ready to run. `selection` is the split that chooses the best weights; `test` is measured once at the
-    end with them, unless it is the selection itself. `save` writes a snapshot and returns its path, or is None.
+    """One job, ready to run.
+
+    `selection` is the split that chooses the best weights; `test` is measured once at the end with them, unless it is
+    the selection itself. `save` writes a snapshot and returns its path; None keeps none.
     """
 
     updater: Updater
@@ -125,20 +136,15 @@ class Trainer:
     def run(self) -> TrialOutcome:
         """Train until max_iter, divergence or the observer's wish to stop."""
         for block in self.monitor.blocks():
-            stopped = self._updates(block)
-            if stopped is not None:
-                return stopped
-            rate = float(block.rates[-1] if block.count else self.monitor.schedule.rate(0))
-            if block.display and block.count:
-                self.observer.displayed(block.stop, self.losses.smoothed, rate)
-            if block.measure and not self._measure(block.stop, rate):
-                return self._diverged(block.stop, f"the scores are not finite after {block.stop} iterations")
-            if block.snapshot or (self.save_at_end and block.stop == self.monitor.max_iter):
-                self._snapshot(block.stop)
-        return self._outcome(TrialStatus.COMPLETED, self.monitor.max_iter)
+            end = self._updates(block) or self._do_what_is_due(block)
+            if end is None and block.stop < self.monitor.max_iter and self.observer.stopping():
+                end = _End(TrialStatus.INTERRUPTED, block.stop)
+            if end is not None:
+                return self._outcome(end)
+        return self._outcome(_End(TrialStatus.COMPLETED, self.monitor.max_iter))
 
-    def _updates(self, block: Block) -> TrialOutcome | None:
-        """Do a block's updates; the outcome when the training ends within it."""
+    def _updates(self, block: Block) -> _End | None:
+        """Do a block's updates; how the training ends when it ends within it."""
         started, pending = time.monotonic(), self.losses.pending
         try:
             for iteration, rate in zip(range(block.start, block.stop), block.rates.tolist(), strict=True):
@@ -149,15 +155,22 @@ class Trainer:
                 first = iteration + 1 - len(pending)
                 place = self.losses.settle()
                 if place is not None:
-                    return self._diverged(first + place, self._divergence(first + place))
+                    return _End(TrialStatus.DIVERGED, first + place, self._divergence(first + place))
                 if not last and self._must_stop():
-                    self._snapshot(iteration + 1)
-                    return self._outcome(TrialStatus.INTERRUPTED, iteration + 1)
+                    return _End(TrialStatus.INTERRUPTED, iteration + 1)
         finally:
             self.seconds += time.monotonic() - started
-        if block.count and self.observer.stopping():
+        return None
+
+    def _do_what_is_due(self, block: Block) -> _End | None:
+        """Display, measure and save what a block says; the end of a training whose scores are not finite."""
+        rate = float(block.rates[-1] if block.count else self.monitor.schedule.rate(0))
+        if block.display and block.count:
+            self.observer.displayed(block.stop, self.losses.smoothed, rate)
+        if block.measure and not self._measure(block.stop, rate):
+            return _End(TrialStatus.DIVERGED, block.stop, f"the scores are not finite after {block.stop} iterations")
+        if block.snapshot or (self.save_at_end and block.stop == self.monitor.max_iter):
             self._snapshot(block.stop)
-            return self._outcome(TrialStatus.INTERRUPTED, block.stop)
         return None
 
     def _must_stop(self) -> bool:
@@ -191,12 +204,11 @@ class Trainer:
             before = "no loss before it was finite"
         return f"the loss of iteration {iteration} is not finite; {before}"
 
-    def _diverged(self, iteration: int, message: str) -> TrialOutcome:
-        return self._outcome(TrialStatus.DIVERGED, iteration, message)
-
-    def _outcome(self, status: TrialStatus, iterations: int, message: str = "") -> TrialOutcome:
-        test = self._test_of_best() if status is not TrialStatus.INTERRUPTED else None
-        return TrialOutcome(status, iterations, self.seconds, self._best, test, message)
+    def _outcome(self, end: _End) -> TrialOutcome:
+        if end.status is TrialStatus.INTERRUPTED:
+            self._snapshot(end.iterations)
+            return TrialOutcome(end.status, end.iterations, self.seconds, self._best)
+        return TrialOutcome(end.status, end.iterations, self.seconds, self._best, self._test_of_best(), end.message)
 
     def _test_of_best(self) -> Measurement | None:
         """The test set measured with the best weights (the selection itself, where that is the test set)."""

@@ -39,7 +39,8 @@ class LayerContext:
     """One layer, ready to be built.
 
     `blobs` are its weight tensors in Caffe's order; the closure may hold them, for updates happen in place.
-    `overwrites` allows the closure to write its result over its first bottom.
+    `overwrites` allows the closure to write its result over its first bottom. `affine` holds the factor and shift of
+    a Scale layer that a BatchNorm does in passing.
     """
 
     layer: Any
@@ -49,6 +50,7 @@ class LayerContext:
     training: bool
     random: StepRandom
     overwrites: bool = False
+    affine: tuple[Tensor | None, Tensor | None] = (None, None)
 
     def reject(self, rule: str, **details: Any) -> InputError:
         """The error of a layer that cannot be built, with its name as the place."""

@@ -52,17 +52,18 @@ def batch_norm(context: LayerContext) -> Forward:
     param, (mean_sum, variance_sum, factor) = context.layer.batch_norm_param, context.blobs
     use_global = param.use_global_stats if param.HasField("use_global_stats") else not context.training
     if use_global:
-        return _normalize_by_sums(mean_sum, variance_sum, factor, param.eps)
+        return _normalize_by_sums(context, param.eps)
     count = math.prod(context.bottom_shapes[0]) // mean_sum.numel()
     if count < 2:
         raise context.reject("batch statistics need two or more values for each channel", got=count)
-    mean, variance = torch.empty_like(mean_sum), torch.empty_like(variance_sum)
+    # Zeros, not whatever memory holds: PyTorch's running average multiplies the old value by 0, and 0 * NaN is NaN.
+    mean, variance = torch.zeros_like(mean_sum), torch.zeros_like(variance_sum)
     sums, news = [mean_sum, variance_sum, factor], [mean, variance, torch.ones_like(factor)]
-    fraction, eps = param.moving_average_fraction, param.eps
+    fraction, eps, (gain, shift) = param.moving_average_fraction, param.eps, context.affine
 
     def forward(x: Tensor) -> Tensor:
         # momentum 1 leaves in the buffers this batch's mean and its variance times m / (m - 1): what Caffe adds up.
-        y = torch.batch_norm(x, None, None, mean, variance, True, 1.0, eps, False)
+        y = torch.batch_norm(x, gain, shift, mean, variance, True, 1.0, eps, False)
         with torch.no_grad():
             torch._foreach_mul_(sums, fraction)
             torch._foreach_add_(sums, news)
@@ -71,10 +72,12 @@ def batch_norm(context: LayerContext) -> Forward:
     return forward
 
 
-def _normalize_by_sums(mean_sum: Tensor, variance_sum: Tensor, factor: Tensor, eps: float) -> Forward:
+def _normalize_by_sums(context: LayerContext, eps: float) -> Forward:
+    (mean_sum, variance_sum, factor), (gain, shift) = context.blobs, context.affine
+
     def forward(x: Tensor) -> Tensor:
         divisor = torch.where(factor == 0, torch.inf, factor)  # Caffe: before the first batch, mean and variance are 0
-        return torch.batch_norm(x, None, None, mean_sum / divisor, variance_sum / divisor, False, 0.0, eps, False)
+        return torch.batch_norm(x, gain, shift, mean_sum / divisor, variance_sum / divisor, False, 0.0, eps, False)
 
     return forward
 
