@@ -5,8 +5,6 @@ data/tiny_iter_3.* were written by real Caffe 1.0 after three updates of one net
 
 from __future__ import annotations
 
-import resource
-import signal
 from pathlib import Path
 
 import h5py
@@ -18,6 +16,7 @@ from lrpolicy.caffemodel import SolverState
 from lrpolicy.errors import InputError, RunError
 from lrpolicy.prototxt import messages
 from lrpolicy.solver import read
+from support.full_disk import full_disk
 
 DATA = Path(__file__).parent / "data"
 RANDOM = np.random.default_rng(1)
@@ -180,15 +179,8 @@ def test_a_full_disk_leaves_nothing_half_written(suffix: str, tmp_path: Path) ->
     path = tmp_path / f"w.caffemodel{suffix}"
     path.write_bytes(b"old")
     big = {"ip": [np.ones((1000, 1000), np.float32)]}
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
-    try:
-        with pytest.raises(RunError, match="cannot be written"):
-            caffemodel.write_weights(path, big)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, handler)
+    with full_disk(1 << 16), pytest.raises(RunError, match="cannot be written"):
+        caffemodel.write_weights(path, big)
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 

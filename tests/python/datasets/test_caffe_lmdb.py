@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import resource
-from collections.abc import Iterator
 from pathlib import Path
 
 import lmdb
@@ -14,6 +12,7 @@ from dataset_files import datum_bytes, write_datums, write_records
 
 from lrpolicy.datasets import Examples, open_dataset, read_lmdb, write_lmdb
 from lrpolicy.errors import InputError, RunError
+from support.full_disk import full_disk
 
 
 def records_of(folder: Path) -> list[tuple[bytes, bytes]]:
@@ -88,19 +87,11 @@ def test_a_target_in_no_folder_is_refused(tmp_path: Path, images: np.ndarray, la
         write_lmdb(tmp_path / "nowhere" / "x_lmdb", Examples(images, labels, "x"))
 
 
-@pytest.fixture
-def no_room() -> Iterator[None]:
-    """No file may grow beyond 16 KiB, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_a_write_that_finds_no_room_leaves_nothing(tmp_path: Path, no_room: None) -> None:
+def test_a_write_that_finds_no_room_leaves_nothing(tmp_path: Path) -> None:
     images = np.zeros((50, 1, 40, 40), np.uint8)
-    with pytest.raises(RunError, match="x_lmdb: writing the LMDB failed"):
-        write_lmdb(tmp_path / "x_lmdb", Examples(images, np.zeros(50, np.int64), "x"))
+    examples = Examples(images, np.zeros(50, np.int64), "x")
+    with full_disk(1 << 14), pytest.raises(RunError, match="x_lmdb: writing the LMDB failed"):
+        write_lmdb(tmp_path / "x_lmdb", examples)
     assert list(tmp_path.iterdir()) == []
 
 
