@@ -6,4 +6,5 @@ PYBIND11_MODULE(_core, module) {
   bind_errors(module);
   bind_policy_table(module);
   bind_policy(module);
+  bind_stateful(module);
 }

@@ -1,8 +1,8 @@
 """lrpolicy finds, compares and runs learning-rate policies.
 
 >>> from lrpolicy import Policy
->>> Policy("tri2", base_lr=0.01, max_lr=0.06, stepsize=2000).rate(1000)
-0.035
+>>> Policy("tri2", base_lr=0.01, max_lr=0.06, stepsize=2000).rate(2000)
+0.06
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 // Compiled as C++11: the headers for Caffe must not need more.
+#include <lrpolicy/aslr.hpp>
 #include <lrpolicy/decimal.hpp>
 #include <lrpolicy/philox.hpp>
 #include <lrpolicy/prepare.hpp>
+#include <lrpolicy/strategy.hpp>
+#include <lrpolicy/tlr.hpp>
 
 static_assert(__cplusplus == 201103L, "this file is compiled as C++11");
 

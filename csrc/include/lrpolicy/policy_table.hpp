@@ -137,7 +137,7 @@ static inline double rate(const Policy& p, std::int64_t t) {
 }
 
 // The row of an lr_policy, or null.
-inline const PolicyRow* find_policy(const std::string& name) {
+static inline const PolicyRow* find_policy(const std::string& name) {
   for (const PolicyRow& row : kPolicies) {
     if (name == row.name) return &row;
   }

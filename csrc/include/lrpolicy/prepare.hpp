@@ -83,14 +83,21 @@ inline DoubleDouble log2_exactly(double x) {
   return add(multiply(multiply(series, s), scale(log2_of_e(), 2)), n);
 }
 
+// The row's place in kPolicies, by name: each translation unit has its own table, and the row may be another's.
+static inline int index_of(const PolicyRow& row) {
+  int index = 0;
+  while (std::string(kPolicies[index].name) != row.name) ++index;
+  return index;
+}
+
 // The policy of a row. `given` says which fields the caller has set. Throws InputError.
-inline Policy prepare(const PolicyRow& row, const Parameters& parameters, unsigned given) {
+static inline Policy prepare(const PolicyRow& row, const Parameters& parameters, unsigned given) {
   check_given(row, given);
   check_values(parameters, given);
   const double k0 = parameters.base_lr, k1 = parameters.max_lr;
   Policy policy{};
   policy.parameters = parameters;
-  policy.row = static_cast<int>(&row - kPolicies);
+  policy.row = index_of(row);
   policy.span = k0 > k1 ? two_sum(k0, -k1) : two_sum(k1, -k0);
   policy.low = k0 < k1 ? k0 : k1;
   policy.length = static_cast<double>(given & kMaxIter ? parameters.max_iter : parameters.stepsize);

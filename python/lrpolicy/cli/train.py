@@ -64,7 +64,9 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
         kept = f"; go on with --resume {screen.snapshot}" if screen.snapshot else "; nothing was saved"
         raise InterruptedRun(f"interrupted after {outcome.iterations} iterations{kept}")
     if as_json:
-        print_json({"outcome": _plain(asdict(outcome)), "snapshot": screen.snapshot and str(screen.snapshot)})
+        snapshot = None if screen.snapshot is None else str(screen.snapshot)
+        measurements = [asdict(measurement) for measurement in screen.measurements]
+        print_json(_plain({"outcome": asdict(outcome), "measurements": measurements, "snapshot": snapshot}))
     else:
         click.echo(_summary(outcome, screen.snapshot))
     if outcome.status is not TrialStatus.COMPLETED:
@@ -77,6 +79,7 @@ class _Screen:
     def __init__(self, max_iter: int, *, quiet: bool) -> None:
         self._quiet, self._interrupted = quiet, False
         self.snapshot: Path | None = None
+        self.measurements: list[Measurement] = []
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -109,7 +112,8 @@ class _Screen:
         self._bar.update(self._task, completed=iteration, description=f"loss {loss:.4g}, lr {rate:.4g}")
 
     def measured(self, measurement: Measurement) -> None:
-        """Print a line."""
+        """Keep the measurement and print a line."""
+        self.measurements.append(measurement)
         if not self._quiet:
             self._bar.console.print(_line(measurement), highlight=False, soft_wrap=True)
 
@@ -152,4 +156,6 @@ def _plain(value: Any) -> Any:
     """Plain values for JSON: NaN and infinities become None."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

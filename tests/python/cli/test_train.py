@@ -33,6 +33,11 @@ def train(capsys, *arguments):
 def test_the_reported_metrics_are_what_pytorch_and_scikit_learn_compute(folder, capsys):
     result = train(capsys, "--max-iter", "90", "--test-interval", "90")
     test = result["outcome"]["test"]["evaluation"]
+    assert [(m["split"], m["iteration"]) for m in result["measurements"]] == [
+        ("validation", 0),
+        ("validation", 90),
+        ("test", 90),
+    ]
     weights = read_weights(folder / "digits_iter_90.caffemodel")
     blobs = {name: [torch.from_numpy(blob) for blob in layer] for name, layer in weights.items()}
     examples = open_dataset("digits").test

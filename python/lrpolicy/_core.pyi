@@ -1,0 +1,71 @@
+"""The compiled core. `lrpolicy.policies` is its public face."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+# name, symbol, kind, least, meaning, example
+parameter_table: tuple[tuple[str, str, str, int, str, str], ...]
+# name, paper name, family, required, optional, period, #Param, formula, meaning, note
+policy_table: tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...], str, str, str, str, str], ...]
+# alias, name, note
+alias_table: tuple[tuple[str, str, str], ...]
+
+class PolicyCore:
+    def __init__(self, name: str, fields: Mapping[str, float | int | tuple[int, ...]]) -> None: ...
+    def rate(self, t: SupportsIndex, /) -> float: ...
+    def _rates_of_range(self, first: int, stride: int, count: int) -> NDArray[np.float64]: ...
+    def _rates_of_array(self, ts: NDArray[np.int64]) -> NDArray[np.float64]: ...
+
+# The state machines: `lrpolicy.stateful` is their public face. A state is a tuple, in the order of the fields of the
+# Python class of its name.
+
+# name, formula or condition, meaning
+sequence_table: tuple[tuple[str, str, str], ...]
+strategy_table: tuple[tuple[str, str, str], ...]
+tlr_variant_table: tuple[tuple[str, str, str], ...]
+tlr_sources: tuple[str, ...]
+
+class DecaySequenceCore:
+    def __init__(self, sequence: str, strategy: str, base_lr: float, min_lr: float) -> None: ...
+    def update(self, state: tuple[Any, ...], loss: float) -> tuple[Any, ...]: ...
+    def rate(self, state: tuple[Any, ...]) -> float: ...
+
+class PlateauCore:
+    def __init__(self, base_lr: float, gamma: float, winsize: Sequence[int], min_lr: float) -> None: ...
+    def start(self) -> tuple[Any, ...]: ...
+    def update(self, state: tuple[Any, ...], iteration: int, loss: float) -> tuple[Any, ...]: ...
+    def rate(self, state: tuple[Any, ...]) -> float: ...
+
+class AslrCore:
+    def __init__(self, base_lr: float, seed: int) -> None: ...
+    def start(self) -> tuple[Any, ...]: ...
+    def update(self, state: tuple[Any, ...], cost: float) -> tuple[Any, ...]: ...
+    def center(self, state: tuple[Any, ...]) -> float: ...
+    def rate(self, state: tuple[Any, ...], t: int, tensor: int) -> float: ...
+    def rates(self, state: tuple[Any, ...], t: int, count: int) -> NDArray[np.float64]: ...
+
+class TlrCore:
+    window_updates: int
+    def __init__(
+        self,
+        variant: str,
+        source: str,
+        base_lr: float,
+        bound: float,
+        eta: float | None,
+        window: float,
+        epoch_iterations: int,
+        min_lr: float,
+        max_lr: float,
+        divergence: float,
+        lr_mult: Sequence[float],
+        per_tensor: bool,
+    ) -> None: ...
+    def is_due(self, t: int) -> bool: ...
+    def start(self) -> tuple[Any, ...]: ...
+    def update(
+        self, state: tuple[Any, ...], gg: NDArray[np.float64], gp: NDArray[np.float64], updates: int
+    ) -> tuple[Any, ...]: ...
