@@ -152,6 +152,16 @@ def test_divergence_is_an_outcome_with_the_iteration_and_the_last_finite_loss(tm
     assert all(math.isfinite(m.evaluation.loss) for m in recorder.measurements)
 
 
+def test_a_deep_untrained_batch_norm_is_no_divergence(tmp_path: Path) -> None:
+    # 20 of them multiply by 1/sqrt(eps) each while their statistics are zero: the first scores overflow, as in Caffe.
+    layer = 'layer {{ name: "bn{0}" type: "BatchNorm" bottom: "{1}" top: "b{0}" }}'
+    layers = "".join(layer.format(depth, f"b{depth - 1}" if depth else "data") for depth in range(20))
+    solver = digits_solver(tmp_path, layers=layers, scores_from="b19")
+    outcome, recorder = train(TrainingJob(solver, test_interval=10))
+    assert outcome.status is TrialStatus.COMPLETED
+    assert [m.iteration for m in recorder.measurements if m.split is Split.VALIDATION] == [10, 20]
+
+
 def test_a_huge_but_finite_loss_is_no_divergence(tmp_path: Path) -> None:
     outcome, _ = train(TrainingJob(digits_solver(tmp_path, "base_lr: 1e6"), test_interval=5))
     assert outcome.status is TrialStatus.COMPLETED

@@ -182,10 +182,14 @@ class Trainer:
         return self.observer.stopping()
 
     def _measure(self, iteration: int, rate: float) -> bool:
-        """Measure the selection split; False when the scores are not finite."""
+        """Measure the selection split; False when the scores are not finite.
+
+        Before the first update they may be so by right: an untrained BatchNorm has no statistics to divide by, and a
+        deep net of them overflows, in Caffe too. That is no measurement, and no divergence.
+        """
         evaluation = evaluate(self.scorer, self.selection, self.scorer_tops)
         if not math.isfinite(evaluation.loss):
-            return False
+            return iteration == 0
         measurement = Measurement(
             iteration, self.selection_split, rate, self.losses.take_mean(), evaluation, self.seconds
         )
