@@ -1,11 +1,14 @@
 """The command line. Adding a command is one line in `COMMANDS` and one module here, `cli/NAME.py`, holding NAME.
 
+A dash in a command's name is an underscore in its module's.
+
 A command's module is imported only when the command runs, so that `lrpolicy --help` stays quick.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -20,8 +23,14 @@ from lrpolicy.errors import LrpolicyError, did_you_mean
 COMMANDS = {
     "tune": "Rank the learning-rate policies for TARGET, "
     "a solver prototxt or the name of a set-up that lrpolicy ships.",
+    "range-test": "Find the range of good learning rates for SOLVER, "
+    "a solver prototxt or the name of a set-up that lrpolicy ships.",
     "train": "Train SOLVER, a solver prototxt or the name of a set-up that lrpolicy ships, "
     "with the policy that it names.",
+    "rank": "Rank the policies of a stored RUN (a number, or latest) under a goal.",
+    "report": "Write a stored RUN (a number, or latest) as one HTML file that needs nothing else.",
+    "recommend": "Recommend policies for TARGET (a solver, a net or a shipped set-up) from what is stored.",
+    "db": "List what the database holds, and share it as a file.",
     "policies": "List every policy with its formula and fields.",
     "explain": "Explain one policy, or the policy of a solver.",
     "plot": "Draw policies as a picture or in the terminal.",
@@ -40,8 +49,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"lrpolicy.cli.{cmd_name}")
-        return cast(click.Command, getattr(module, cmd_name))
+        name = cmd_name.replace("-", "_")
+        module = importlib.import_module(f"lrpolicy.cli.{name}")
+        return cast(click.Command, getattr(module, name))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -84,6 +94,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Every error is one line on standard error; a traceback appears only where LRPOLICY_DEBUG is set.
     """
     _never_fail_on_encoding()
+    _show_notes()
     try:
         result: Any = lrpolicy.main(arguments, prog_name="lrpolicy", standalone_mode=False)
         sys.stdout.flush()
@@ -113,6 +124,23 @@ def _usage(error: click.ClickException) -> str:
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context else "lrpolicy"
     return f"{path}: {error.format_message().rstrip('.')}; see {path} --help"
+
+
+def _show_notes() -> None:
+    """What the library has to tell beside its results goes to standard error, each thing once."""
+    told: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        new = record.getMessage() not in told
+        told.add(record.getMessage())
+        return new
+
+    handler = logging.StreamHandler()
+    handler.addFilter(is_new)
+    handler.setFormatter(logging.Formatter("note: %(message)s"))
+    logger = logging.getLogger("lrpolicy")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [handler]
 
 
 def _never_fail_on_encoding() -> None:

@@ -74,7 +74,7 @@ def plot_curves(
             axes.set_xlim(0, max_iter)
             axes.tick_params(labelbottom=False)
         bottom.set_xlabel("iteration")
-        figure.suptitle(title, x=0.09, y=0.975, ha="left", fontsize=13, fontweight="bold")
+        figure.suptitle(title, x=0.09, y=0.975, ha="left", fontsize=13, fontweight="bold", parse_math=False)
         _family_key(top, curves)
 
 

@@ -108,6 +108,7 @@ def label_at_right(axes: Axes, labels: list[tuple[str, float, str, bool]], size:
             color=color,
             fontweight="bold" if bold else "normal",
             annotation_clip=False,
+            parse_math=False,
             arrowprops={
                 "arrowstyle": "-",
                 "color": color,

@@ -48,14 +48,16 @@ def plot_schedules(
     curves = [read_rates(schedule, max_iter) for schedule in schedules.values()]
     with picture(Path(path), 9.0, 4.8) as figure:
         axes = figure.add_axes((0.09, 0.12, 0.74, 0.79))
-        axes.set_title(title)
+        axes.set_title(title, parse_math=False)
         styles = [(COLORS[i % 7], _DASHES[i // 7 % 3]) for i in range(len(curves))]
         for (x, y), (color, dashes) in zip((envelope(curve, _BINS) for curve in curves), styles, strict=True):
             axes.plot(x, y, color=color, linestyle=dashes)
         dress_rate_axes(axes, curves, max_iter, scale)
         axes.set_xlabel("iteration")
         if len(curves) > _MOST_LABELLED:
-            axes.legend(axes.lines, schedules, loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False)
+            key = axes.legend(axes.lines, schedules, loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False)
+            for text in key.get_texts():
+                text.set_parse_math(False)
         else:
             ends = [float(y[-1]) for _, y in curves]
             colors = [color for color, _ in styles]

@@ -10,18 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Group
-from rich.table import Table
-
 from lrpolicy.errors import RunError
 from lrpolicy.plots import Curve, plot_curves
 from lrpolicy.policies import POLICIES, Policy
 from lrpolicy.ranking import RankedPolicy, Spread
 from lrpolicy.records import Measurement, Protocol
 from lrpolicy.solver import Solver
-
-_HEADINGS = ("Top-1 %", "test %", "Top-5 %", "AC", "CD", "CDAC", "LD", "#Iter", "#Param")
 
 
 @dataclass(frozen=True)
@@ -69,39 +63,6 @@ def write_results(
     return ResultFiles(winner, picture, table)
 
 
-def ranked_table(ranking: Sequence[RankedPolicy], protocol: Protocol) -> Group:
-    """The ranked table for a terminal, all eight metrics, and below it how each policy was set."""
-    split = "test" if protocol is Protocol.PAPER else "validation"
-    seeds = max(len(row.seeds) for row in ranking)
-    title = f"Ranked on {split} Top-1, mean over {seeds} seed{'s' * (seeds != 1)} ± standard deviation"
-    metrics = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    metrics.add_column("")
-    metrics.add_column("policy")
-    for heading in _HEADINGS:
-        metrics.add_column(heading, justify="right", no_wrap=True)
-    settings = Table.grid(padding=(0, 2))
-    for row in ranking:
-        metrics.add_row(str(row.rank), row.policy.name, *_cells(row))
-        diverged = f"  ({row.diverged} of {len(row.seeds)} seeds diverged)" if row.diverged else ""
-        settings.add_row(f" {row.rank}", row.policy.name, _parameters_text(row.policy) + diverged)
-    return Group(metrics, settings, "")
-
-
-def _cells(row: RankedPolicy) -> tuple[str, ...]:
-    of = row.selection
-    return (
-        _percent(of.top1),
-        _percent(row.test.top1),
-        f"{100 * of.top5.mean:.2f}",
-        f"{of.average_confidence.mean:.4f}",
-        f"{of.confidence_deviation.mean:.4f}",
-        f"{of.confidence_deviation_across_classes.mean:.4f}",
-        f"{of.loss_difference.mean:+.4f}",
-        f"{row.iterations_at_best.mean:.0f}",
-        str(row.parameter_count),
-    )
-
-
 def ranking_rows(ranking: Sequence[RankedPolicy]) -> list[dict[str, Any]]:
     """The ranked table as plain values for JSON; NaN becomes None."""
     rows = []
@@ -124,7 +85,7 @@ def ranking_rows(ranking: Sequence[RankedPolicy]) -> list[dict[str, Any]]:
     return rows
 
 
-def _parameters_text(policy: Policy) -> str:
+def parameters_text(policy: Policy) -> str:
     """A policy's parameters on one line, as short as they can be read: base_lr 0.01  max_lr 0.06  stepsize 2000."""
     return "  ".join(f"{field} {_short(value)}" for field, value in policy.parameters.items())
 
@@ -158,7 +119,8 @@ def _short(value: object) -> str:
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 
-def _percent(spread: Spread) -> str:
+def percent(spread: Spread) -> str:
+    """A ratio in per cent with its deviation over seeds: 98.84 ± 0.80; a dash for NaN."""
     if math.isnan(spread.mean):
         return "-"
     deviation = "" if math.isnan(spread.deviation) else f" ± {100 * spread.deviation:.2f}"
@@ -166,4 +128,5 @@ def _percent(spread: Spread) -> str:
 
 
 def _spread(spread: Spread) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in vars(spread).items()}
+    numbers = {"mean": spread.mean, "deviation": spread.deviation}
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}

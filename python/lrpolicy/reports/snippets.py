@@ -1,0 +1,138 @@
+"""How to use a policy elsewhere: code that is ready to paste, for Caffe, PyTorch, JAX and Keras.
+
+A policy's numbers are written so that they read back as the same doubles: what is pasted is what was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from lrpolicy.policies import Policy
+from lrpolicy.prototxt import messages
+from lrpolicy.records import TrialSpec
+from lrpolicy.solver.policy_fields import write_policy
+
+# What an unpatched Caffe knows.
+_CAFFES_OWN = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
+
+
+def caffe(policy: Policy, spec: TrialSpec) -> str:
+    """The lines of a solver prototxt: the policy, and the settings that it was measured with."""
+    message = messages.SolverParameter()
+    write_policy(message, policy)
+    if not message.HasField("max_iter"):
+        message.max_iter = spec.max_iter
+    message.type = spec.optimizer
+    if spec.momentum:
+        message.momentum = spec.momentum
+    if spec.weight_decay:
+        message.weight_decay = spec.weight_decay
+    patched = f'# "{policy.name}" needs a Caffe patched with lrpolicy (caffe_patch)\n'
+    needs = "" if policy.name in _CAFFES_OWN else patched
+    return f"{needs}# measured with batches of {spec.batch_size}\n{message}"
+
+
+def pytorch(policy: Policy, spec: TrialSpec) -> str:
+    """A LambdaLR over the policy. With a rate of 1 in the optimizer, the factor is the rate."""
+    return f"""\
+import torch
+from lrpolicy import Policy
+
+policy = {_constructor(policy)}
+optimizer = torch.optim.SGD(model.parameters(), lr=1.0{_sgd(spec, "momentum", "weight_decay")})
+scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda iteration: policy.rate(iteration))
+
+# After every optimizer.step(), {spec.max_iter} times in all:
+#     scheduler.step()
+"""
+
+
+def jax(policy: Policy, spec: TrialSpec) -> str:
+    """An optax schedule: a function of the count of updates, which may be traced."""
+    return f"""\
+import jax.numpy as jnp
+import optax
+from lrpolicy import Policy
+
+policy = {_constructor(policy)}
+rates = jnp.asarray(policy.rates(range({spec.max_iter})), dtype=jnp.float32)
+
+
+def schedule(count):
+    return rates[jnp.minimum(count, {spec.max_iter - 1})]
+
+
+optimizer = {_optax(spec)}
+"""
+
+
+def keras(policy: Policy, spec: TrialSpec) -> str:
+    """A LearningRateSchedule for Keras 3 and any of its backends; it can be saved with the model."""
+    return f"""\
+import keras
+import numpy as np
+from lrpolicy import Policy
+
+
+@keras.saving.register_keras_serializable(package="lrpolicy")
+class PolicySchedule(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, policy, max_iter):
+        self.policy, self.max_iter = dict(policy), max_iter
+        self.rates = Policy.from_dict(self.policy).rates(range(max_iter)).astype(np.float32)
+
+    def __call__(self, step):
+        index = keras.ops.minimum(keras.ops.cast(step, "int32"), self.max_iter - 1)
+        return keras.ops.take(keras.ops.convert_to_tensor(self.rates), index)
+
+    def get_config(self):
+        return {{"policy": self.policy, "max_iter": self.max_iter}}
+
+
+policy = {_constructor(policy)}
+schedule = PolicySchedule(policy.to_dict(), {spec.max_iter})
+optimizer = keras.optimizers.SGD(learning_rate=schedule{_sgd(spec, "momentum", "weight_decay")})
+"""
+
+
+SNIPPETS: Mapping[str, Callable[[Policy, TrialSpec], str]] = MappingProxyType(
+    {"Caffe": caffe, "PyTorch": pytorch, "JAX with optax": jax, "Keras": keras}
+)
+
+
+def remark(spec: TrialSpec) -> str:
+    """What a reader must know who trains elsewhere than where it was measured; empty where nothing differs."""
+    notes = []
+    if spec.optimizer != "SGD":
+        notes.append(f"It was measured with Caffe's {spec.optimizer}; the other examples use SGD.")
+    if spec.momentum and spec.momentum_convention == "caffe":
+        notes.append(
+            "It was measured with the rate inside the momentum history, as in Caffe. PyTorch, optax and Keras differ "
+            "in this or in where weight decay enters: with a changing rate their trainings are close, not equal."
+        )
+    return " ".join(notes)
+
+
+def _constructor(policy: Policy) -> str:
+    return f"Policy({', '.join([_quoted(policy.name), *(f'{k}={v!r}' for k, v in policy.parameters.items())])})"
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _sgd(spec: TrialSpec, *names: str) -> str:
+    return "".join(f", {name}={_plain(getattr(spec, name))}" for name in names if getattr(spec, name))
+
+
+def _plain(value: float) -> str:
+    """A float32 setting as it was typed: 0.9, not 0.8999999761581421."""
+    single = np.float32(value)
+    return str(single if float(single) == value else value)
+
+
+def _optax(spec: TrialSpec) -> str:
+    sgd = f"optax.sgd(learning_rate=schedule{_sgd(spec, 'momentum')})"
+    return f"optax.chain(optax.add_decayed_weights({_plain(spec.weight_decay)}), {sgd})" if spec.weight_decay else sgd

@@ -1,0 +1,111 @@
+"""`lrpolicy range-test` as a person calls it, on real digits and on engines that pretend."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lrpolicy.cli import run
+
+QUADRATIC = ["--engine", "support.quadratic_engine:QuadraticEngine", "--seeds", "2", "--workers", "2"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(capsys, *arguments):
+    status = run(["range-test", *arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_digits_end_to_end(capsys, here):
+    status, out, _ = call(capsys, "digits", "--json", "--seeds", "3", "--workers", "2")
+    assert status == 0
+    found = json.loads(out)
+    # The net's own solver starts at 0.05, and fixed rates from 0.02 to 0.1 all learn digits.
+    assert 0.005 < found["suggestion"]["value"] < 0.15
+    assert found["low"]["value"] < found["suggestion"]["value"] < found["high"]["value"]
+    assert found["confirmation"]["held"]
+    inside = [control for control in found["confirmation"]["controls"] if control["inside"]]
+    assert all(control["top1"] > 0.8 for control in inside)
+    assert set(found["curves"]) == {"1", "2", "3"}
+    assert [path.name for path in here.iterdir()] == ["range-test-digits.png"]
+    assert (here / "range-test-digits.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_says_what_to_do_with_it(capsys, here):
+    status, out, err = call(capsys, "digits", *QUADRATIC, "--plot", "q.svg")
+    assert status == 0
+    assert "In a solver: base_lr:" in out
+    assert "The interval held: in 100 iterations with 2 other seed(s)" in out
+    assert "q.svg" in out
+    assert err.splitlines() == ["sweep: 2 trainings of 100 iterations", "confirmation: 8 trainings of 100 iterations"]
+    assert "<svg" in (here / "q.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["--by", "accuracy"], ["--scale", "linear"], ["--method", "fix", "--budgets", "2,4"], ["--iterations", "30"]],
+)
+def test_every_way_gives_an_interval_and_a_picture(capsys, here, more):
+    status, out, _ = call(capsys, "digits", *QUADRATIC, "--no-confirm", "--json", *more)
+    assert status == 0
+    found = json.loads(out)
+    assert 0 < found["low"]["value"] <= found["suggestion"]["value"] <= found["high"]["value"] < 0.5
+    assert found["confirmation"] is None
+    assert (here / "range-test-digits.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("engine", "rule"), [("FlatEngine", "nothing learns"), ("CliffEngine", "everything diverges")])
+def test_no_interval_is_a_failed_run_that_says_what_was_tried(capsys, here, engine, rule):
+    status, out, err = call(capsys, "digits", "--engine", f"support.quadratic_engine:{engine}", "--seeds", "2")
+    assert status == 1
+    assert out == ""
+    assert rule in err
+    assert "tried rates from 1e-05 to 10 (log) in 100 iterations: seed 1" in err
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["digitz"], 'did you mean "digits"'),
+        (["digits", "--low", "1", "--high", "0.1"], "0 < low < high, got low 1, high 0.1"),
+        (["digits", "--low", "nan"], "0 < low < high"),
+        (["digits", "--plot", "x.bmp"], "a picture is a .png, .svg or .pdf file"),
+        (["digits", "--plot", "nowhere/x.png"], "nowhere: no such folder"),
+        (["digits", "--method", "fix", "--budgets", "1,two"], '--budgets takes whole numbers of epochs, got "1,two"'),
+        (["digits", "--method", "fix", "--budgets", "0"], "1 epoch or more"),
+        (["digits", "--iterations", "5"], "5 is not in the range x>=30"),
+        (["digits", "--method", "smit"], "'smit' is not one of 'smith', 'fix'"),
+        (["digits", "--weights", "none.caffemodel"], "none.caffemodel"),
+        (["digits", "--engine", "torhc"], 'engine "torhc" is unknown'),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(capsys, here, arguments, rule):
+    status, out, err = call(capsys, *arguments)
+    assert status == 2
+    assert rule in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert not list(here.iterdir())
+
+
+def test_an_interruption_ends_it(here):
+    slow = [sys.executable, "-m", "lrpolicy", "range-test", "digits", "--iterations", "100000", "--high", "0.02"]
+    process = subprocess.Popen(slow, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=here)
+    assert process.stderr.readline().startswith("sweep: 5 trainings")
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "interrupted; a range test keeps nothing" in err
+    assert not list(here.iterdir())
