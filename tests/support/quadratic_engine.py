@@ -77,3 +77,14 @@ class BrokenEngine(QuadraticEngine):
         if job.seed == 3:
             raise OSError("the disk caught fire")
         return super().train(job, observer)
+
+
+class UnluckyEngine(QuadraticEngine):
+    """Seed 3 diverges here before its first loss."""
+
+    name = "unlucky"
+
+    def train(self, job: TrainingJob, observer: Observer) -> TrialOutcome:
+        if job.seed == 3:
+            return TrialOutcome(TrialStatus.DIVERGED, 0, 0.0, message="the loss of iteration 0 is not finite")
+        return super().train(job, observer)

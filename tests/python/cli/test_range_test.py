@@ -45,9 +45,9 @@ def test_the_table_says_what_to_do_with_it(capsys, here):
     status, out, err = call(capsys, "digits", *QUADRATIC, "--plot", "q.svg")
     assert status == 0
     assert "In a solver: base_lr:" in out
-    assert "The interval held: in 100 iterations with 2 other seed(s)" in out
+    assert "The interval held: in 200 iterations with 2 other seed(s)" in out
     assert "q.svg" in out
-    assert err.splitlines() == ["sweep: 2 trainings of 100 iterations", "confirmation: 8 trainings of 100 iterations"]
+    assert err.splitlines() == ["sweep: 2 trainings of 200 iterations", "confirmation: 8 trainings of 200 iterations"]
     assert "<svg" in (here / "q.svg").read_text()
 
 
@@ -70,7 +70,7 @@ def test_no_interval_is_a_failed_run_that_says_what_was_tried(capsys, here, engi
     assert status == 1
     assert out == ""
     assert rule in err
-    assert "tried rates from 1e-05 to 10 (log) in 100 iterations: seed 1" in err
+    assert "tried rates from 1e-05 to 10 (log) in 200 iterations: seed 1" in err
     assert not list(here.iterdir())
 
 

@@ -20,7 +20,7 @@ from lrpolicy.policies import Policy
 from lrpolicy.records import TrialStatus
 from lrpolicy.solver import read
 
-FAKE = ["--engine", "support.fake_engine:FakeEngine", "--max-iter", "40", "--candidates", "2", "--seeds", "2"]
+FAKE = ["--engine", "support.fake_engine:FakeEngine", "--max-iter", "40", "--candidates", "2", "--seeds", "2", "--cold"]
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,9 @@ def test_an_interrupted_run_keeps_what_it_measured_and_goes_on(folder, home, num
         connect() as database,
     ):
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("range: 5 trials")
+        assert process.stderr.readline().startswith("note: finding the range of good rates: at most 8 trials x 10")
+        assert process.stderr.readline().startswith("note: at most ")
+        assert process.stderr.readline() == "range: 5 trials of 10 iterations\n"
         while not any(trial.status is TrialStatus.RUNNING for trial in database.trials(run=database.runs()[-1].id)):
             assert process.poll() is None
         process.send_signal(number)
@@ -180,3 +182,75 @@ def test_resume_finds_the_unfinished_run(folder, home, capsys):
         assert run(["tune", "--resume", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["run"] == latest.id
         assert database.runs()[-1].id == latest.id
+
+
+WARM = FAKE[:-1]
+
+
+def test_a_second_run_starts_from_the_stored_range(folder, home, capsys):
+    assert run(["tune", "digits", "--policies", "fixed,tri", *FAKE, "--json"]) == 0
+    cold = json.loads(capsys.readouterr().out)
+    assert cold["range_from"] is None
+    assert run(["tune", "digits", "--policies", "fixed,tri", *WARM, "--json"]) == 0
+    told = capsys.readouterr()
+    warm = json.loads(told.out)
+    assert "the range of good rates is stored: 0.01 to 0.1, best 0.032" in told.err
+    assert warm["range_from"] == f"run {cold['run']}: net on toy, the same task and setting"
+    assert "range" in cold["iterations"]
+    assert "range" not in warm["iterations"]
+
+
+def test_a_resumed_run_keeps_the_range_that_it_began_with(folder, home, capsys):
+    assert run(["tune", "digits", "--policies", "fixed", *FAKE, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    with connect() as database:
+        database.finish_run(first["run"], RunState.INTERRUPTED)
+    assert run(["tune", "--resume", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["run"], again["range_from"], again["iterations"]) == (first["run"], None, first["iterations"])
+
+
+LONG = ["--engine", "support.fake_engine:FakeEngine", "--max-iter", "540", "--cold", "--json"]
+
+
+def test_a_tight_budget_lists_what_was_not_promoted(folder, home, capsys):
+    assert run(["tune", "digits", *LONG, "--budget", "8000"]) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    spent = sum(found["iterations"].values())
+    assert spent <= 8000
+    ranked = [row["policy"]["lr_policy"] for row in found["ranking"]]
+    left = [row["function"] for row in found["not_promoted"]]
+    assert len(ranked) + len(left) == len({*ranked, *left}) == 13
+    assert "iterations of a budget of 8000 iterations" in told.err
+    assert "plan: search 39 candidates x 20 iterations, then 13 candidates x 60 iterations, then 4 " in told.err
+
+    assert run(["tune", "digits", *LONG[:-1], "--budget", "8000"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith("not promoted: ")]) == len(left)
+    assert any(line.startswith(f"Spent {spent} iterations (range ") for line in lines)
+
+
+def test_wrong_budgets_goals_and_targets(folder, home, capsys):
+    with connect() as database:
+        before = len(database.runs())
+        for arguments, message in {
+            ("--budget", "soon"): 'a budget is a number of iterations, epochs or minutes, got "soon"',
+            ("--goal", "iterations"): 'goal "iterations" needs a target; give the Top-1 to reach, for example 0.97',
+            ("--target", "97"): 'goal "accuracy" takes no target',
+            ("--goal", "iterations", "--target", "97"): "a target is a Top-1 above 0 and at most 1, got 97.0",
+        }.items():
+            assert run(["tune", "digits", *LONG, *arguments]) == 2
+            assert message in capsys.readouterr().err
+        assert run(["tune", "digits", *LONG, "--budget", "1000"]) == 2
+        assert "the budget is too small" in capsys.readouterr().err
+        assert len(database.runs()) == before
+
+
+def test_the_goal_decides_the_order(folder, home, capsys):
+    assert run(["tune", "digits", *LONG, "--goal", "iterations", "--target", "0.9"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["goal"], found["target"]) == ("iterations", 0.9)
+    scores = [row["score"] for row in found["ranking"] if row["score"] is not None]
+    assert scores
+    assert scores == sorted(scores)

@@ -35,6 +35,15 @@ def finer_rates(accuracy: Mapping[float, float]) -> tuple[float, ...]:
     return tuple(rate for rate in dict.fromkeys(rates) if rate not in accuracy)
 
 
+def further_rates(accuracy: Mapping[float, float]) -> tuple[float, ...]:
+    """The next power of ten beyond the rates tried, where the best of them is the last on that side; else none."""
+    best, rates = _best(accuracy), sorted(accuracy)
+    if math.isnan(accuracy[best]):
+        return (rounded(rates[0] / 10.0, 2),)
+    beyond = {rates[0]: rates[0] / 10.0, rates[-1]: rates[-1] * 10.0}
+    return (rounded(beyond[best], 2),) if best in beyond else ()
+
+
 def fix_range(accuracy: Mapping[float, float], class_count: int) -> RateRange:
     """The contiguous run of good rates around the best one.
 

@@ -1,0 +1,299 @@
+"""`lrpolicy range-test`: the interval of good rates, a suggestion, how sure both are, a proof, and a picture."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from lrpolicy.cli.common import console, examples, json_option, note, print_json, read_solver, table
+from lrpolicy.cli.range_progress import RangeProgress
+from lrpolicy.engines import load_engine
+from lrpolicy.engines.base import TrainingJob
+from lrpolicy.errors import InputError, InterruptedRun
+from lrpolicy.executors.base import Event
+from lrpolicy.executors.local import LocalExecutor
+from lrpolicy.plots import RangePicture, plot_range
+from lrpolicy.plots.picture import picture_format
+from lrpolicy.range_test import Confirmation, Control, Estimate, FixTest, RangeTestResult, SmithTest, confirm
+from lrpolicy.range_test.trainings import Stage
+from lrpolicy.records import Task
+from lrpolicy.sweeps import Sweep
+
+# Where a sweep begins and ends unless the user says otherwise.
+LOW = 1e-5
+HIGH = {"log": 10.0, "linear": 1.0}
+# A sweep takes two epochs, within these bounds: shorter ones are right less often (benchmarks/bench_range_test.py).
+LEAST_ITERATIONS, MOST_ITERATIONS = 200, 500
+MOST_CONFIRMING_SEEDS, MOST_CONFIRMING_ITERATIONS = 2, 300
+
+EXAMPLES = examples(
+    "lrpolicy range-test digits",
+    "lrpolicy range-test mnist-lenet --data ~/mnist --by accuracy --plot lenet.png",
+    "lrpolicy range-test my_solver.prototxt --low 1e-4 --high 1 --scale linear",
+    "lrpolicy range-test digits --method fix --budgets 1,2,4",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for."""
+
+    method: str
+    scale: str
+    by: str
+    low: float | None
+    high: float | None
+    iterations: int | None
+    budgets: str
+    seeds: int
+    seed: int
+    engine: str
+    device: str
+    workers: int | None
+
+    @property
+    def places(self) -> int:
+        """Trainings at a time: one for each core, or one for a GPU."""
+        return self.workers or (len(os.sched_getaffinity(0)) if self.device == "cpu" else 1)
+
+    @property
+    def searching_seeds(self) -> tuple[int, ...]:
+        """The seeds that find the interval."""
+        return tuple(range(self.seed, self.seed + self.seeds))
+
+    @property
+    def confirming_seeds(self) -> tuple[int, ...]:
+        """Other seeds, that prove it."""
+        first = self.seed + self.seeds
+        return tuple(range(first, first + min(self.seeds, MOST_CONFIRMING_SEEDS)))
+
+    def sweep(self, epoch: int) -> Sweep:
+        """The rates of Smith's test. Raises InputError for ends that are no range."""
+        iterations = self.iterations or min(max(2 * epoch, LEAST_ITERATIONS), MOST_ITERATIONS)
+        low, high = LOW if self.low is None else self.low, HIGH[self.scale] if self.high is None else self.high
+        return Sweep(low, high, iterations, "linear" if self.scale == "linear" else "log")
+
+
+@click.command("range-test", epilog=EXAMPLES)
+@click.argument("solver")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with the data: MNIST, CIFAR-10 or LMDB.")
+@click.option(
+    "--weights", type=click.Path(exists=True, path_type=Path), help="Start from the weights of a .caffemodel."
+)
+@click.option(
+    "--method",
+    type=click.Choice(["smith", "fix"]),
+    default="smith",
+    show_default=True,
+    help="Raise the rate within a training, or scan constant rates for a few epoch budgets.",
+)
+@click.option(
+    "--scale", type=click.Choice(["log", "linear"]), default="log", show_default=True, help="How the rate rises."
+)
+@click.option(
+    "--by",
+    type=click.Choice(["loss", "accuracy"]),
+    default="loss",
+    show_default=True,
+    help="Judge by each iteration's training loss, or by validation Top-1, measured 50 times.",
+)
+@click.option("--low", type=float, help="The sweep's first rate.  [default: 1e-5]")
+@click.option("--high", type=float, help="The sweep's last rate.  [default: 10, linear 1]")
+@click.option("--iterations", type=click.IntRange(30), help="Of a sweep.  [default: two epochs, 200 to 500]")
+@click.option("--budgets", default="1,2,4", show_default=True, help="Epochs after which the FIX scan looks.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many seeds.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The first seed.")
+@click.option("--confirm/--no-confirm", "confirming", default=True, help="Train inside and outside the interval after.")
+@click.option("--engine", default="torch", show_default=True, help="What trains.")
+@click.option("--device", default="cpu", show_default=True, help="Where it trains: cpu, cuda, cuda:1.")
+@click.option("--workers", type=click.IntRange(1), help="Trainings at a time.  [default: one for each core]")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="The picture's file.  [default: range-test-NAME.png, here]"
+)
+@json_option
+def range_test(
+    solver: str,
+    data: Path | None,
+    weights: Path | None,
+    confirming: bool,
+    plot: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Find the range of good learning rates for SOLVER, a solver prototxt or the name of a set-up that lrpolicy ships.
+
+    Trains a few epochs for each seed, on the training data, with fresh weights; the test set, the solver's files and
+    its snapshots are left alone. Ends with the interval, a suggestion, how sure both are over the seeds, a short proof
+    against rates outside, and a picture.
+    """
+    settings = Settings(**options)
+    read = read_solver(solver)
+    picture = _writable(plot or Path(f"range-test-{Path(solver).stem}.png"))
+    places = settings.places
+    threads = max(1, len(os.sched_getaffinity(0)) // places)
+    job = TrainingJob(read, data=data, weights=weights, device=settings.device, threads=threads)
+    batch = read.batch_size * read.message.iter_size
+    task = load_engine(settings.engine).describe(job)
+    epoch = max(1, math.ceil(task.dataset.train_size / batch))
+    confirmation = None
+    with LocalExecutor(places) as executor, _interruptible(), RangeProgress() as progress:
+        test = _test(settings, job, task, epoch, executor)
+        result = progress.follow(test.steps())
+        if confirming:
+            proof = _confirmation(settings, job, result, epoch, executor)
+            confirmation = progress.follow(proof)
+    title = f"Range test of {task.network.name} on {task.dataset.name}"
+    plot_range(_picture(result, settings), picture, title=title)
+    if as_json:
+        print_json(_plain(result, confirmation, picture))
+    else:
+        _print(result, confirmation, picture)
+
+
+def _test(settings: Settings, job: TrainingJob, task: Task, epoch: int, executor: LocalExecutor) -> SmithTest | FixTest:
+    seeds, engine = settings.searching_seeds, settings.engine
+    if settings.method == "fix":
+        classes = task.dataset.class_count
+        return FixTest(job, epoch, classes, executor, _budgets(settings.budgets), seeds, engine)
+    by = "accuracy" if settings.by == "accuracy" else "loss"
+    return SmithTest(job, settings.sweep(epoch), executor, seeds, by, engine)  # type: ignore[arg-type]
+
+
+def _confirmation(
+    settings: Settings, job: TrainingJob, result: RangeTestResult, epoch: int, executor: LocalExecutor
+) -> Generator[Stage | Event, None, Confirmation]:
+    length = min(settings.sweep(epoch).iterations, MOST_CONFIRMING_ITERATIONS)
+    return confirm(job, result, executor, iterations=length, seeds=settings.confirming_seeds, engine=settings.engine)
+
+
+def _budgets(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
+    except ValueError:
+        raise InputError(
+            "--budgets takes whole numbers of epochs", got=f'"{text}"', remedy="for example --budgets 1,2,4"
+        ) from None
+
+
+def _writable(path: Path) -> Path:
+    """The path, found good before any training is spent on it."""
+    picture_format(path)
+    if not path.parent.is_dir():
+        raise InputError("no such folder", where=str(path.parent), remedy="the picture goes there")
+    return path
+
+
+@contextmanager
+def _interruptible() -> Generator[None]:
+    """Ctrl-C and a termination signal end the test in one line; nothing on disk has changed by then."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRun("interrupted; a range test keeps nothing, start it again") from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _picture(result: RangeTestResult, settings: Settings) -> RangePicture:
+    return RangePicture(
+        rates=result.median.rates,
+        seeds=[curve.values for curve in result.curves],
+        median=result.median.values,
+        measure=result.judged_by,
+        low=result.low.value,
+        suggestion=result.suggestion.value,
+        high=result.high.value,
+        valley=result.valley.value,
+        scale=settings.scale if result.method == "smith" else "log",
+    )
+
+
+def _print(result: RangeTestResult, confirmation: Confirmation | None, picture: Path) -> None:
+    meanings = (
+        ("low", result.low, "min of a cyclic policy"),
+        ("suggestion", result.suggestion, "for a constant rate"),
+        ("high", result.high, "max of a cyclic policy, start of a decaying one"),
+        ("valley", result.valley, "the baseline rule's suggestion, to compare"),
+    )
+    rows = [(name, *_rates(found), use) for name, found, use in meanings if not math.isnan(found.value)]
+    seeds = len(result.curves)
+    console().print(table(("", "rate", f"95 % over {seeds} seed{'s' * (seeds > 1)}", "use"), rows))
+    if confirmation is not None:
+        heads = ("confirmation", "policy", "validation loss", "Top-1")
+        console().print(table(heads, [_row(control, confirmation) for control in confirmation.controls]))
+        held = "held" if confirmation.held else "did NOT hold"
+        click.echo(
+            f"The interval {held}: in {confirmation.iterations} iterations with {confirmation.seeds} other seed(s), "
+            f"{'both' if confirmation.held else 'not both'} trainings inside beat both outside by {result.judged_by}."
+        )
+    low, high = f"{result.low.value:.3g}", f"{result.high.value:.3g}"
+    click.echo(f"In a solver: base_lr: {result.suggestion.value:.3g}, or a cycle from base_lr: {low} to max_lr: {high}")
+    click.echo(f"The picture: {picture}; {result.iterations} iterations were spent on finding the interval")
+    for text in result.notes:
+        note(text)
+
+
+def _rates(found: Estimate) -> tuple[str, str]:
+    sure = "" if math.isnan(found.low) else f"{found.low:.3g} to {found.high:.3g}"
+    return f"{found.value:.3g}", sure
+
+
+def _row(control: Control, confirmation: Confirmation) -> tuple[str, ...]:
+    fields = ", ".join(f"{name}={value:g}" for name, value in control.policy.parameters.items())
+    policy = f"{control.policy.name}: {fields}"
+    if control.diverged:
+        return control.name, policy, f"{control.diverged} of {confirmation.seeds} diverged", ""
+    return control.name, policy, f"{control.loss:.4f}", f"{100 * control.top1:.2f} %"
+
+
+def _plain(result: RangeTestResult, confirmation: Confirmation | None, picture: Path) -> dict[str, Any]:
+    """Everything as JSON has it: numbers that are not finite become null."""
+    estimates = {
+        name: {part: _number(value) for part, value in vars(getattr(result, name)).items()}
+        for name in ("low", "suggestion", "high", "valley")
+    }
+    proof = None
+    if confirmation is not None:
+        controls = [
+            {
+                "name": control.name,
+                "inside": control.inside,
+                "policy": control.policy.to_dict(),
+                "loss": _number(control.loss),
+                "top1": _number(control.top1),
+                "diverged": control.diverged,
+            }
+            for control in confirmation.controls
+        ]
+        proof = {"held": confirmation.held, "seeds": confirmation.seeds, "iterations": confirmation.iterations}
+        proof["controls"] = controls  # type: ignore[assignment]
+    return {
+        "method": result.method,
+        "by": result.judged_by,
+        **estimates,
+        "confirmation": proof,
+        "iterations": result.iterations,
+        "rates": list(result.median.rates),
+        "curves": {str(curve.seed): [_number(value) for value in curve.values] for curve in result.curves},
+        "median": [_number(value) for value in result.median.values],
+        "notes": list(result.notes),
+        "picture": str(picture),
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
