@@ -8,7 +8,7 @@ from lrpolicy.datasets.caffe_lmdb import read_lmdb, write_lmdb
 from lrpolicy.datasets.examples import Dataset, Examples
 from lrpolicy.datasets.mean import mean_image, mean_values
 from lrpolicy.datasets.opening import open_dataset, open_source
-from lrpolicy.datasets.split import VALIDATION_FRACTION, split_validation
+from lrpolicy.datasets.split import VALIDATION_FRACTION, split_validation, validation_size
 
 __all__ = [
     "VALIDATION_FRACTION",
@@ -20,5 +20,6 @@ __all__ = [
     "open_source",
     "read_lmdb",
     "split_validation",
+    "validation_size",
     "write_lmdb",
 ]

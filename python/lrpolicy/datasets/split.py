@@ -27,17 +27,22 @@ def split_validation(
     Raises:
         InputError: the size leaves either part empty, or the seed is negative.
     """
+    held_out = stratified_choice(examples.labels, validation_size(examples, size), seed)
+    return (
+        examples.take(np.flatnonzero(~held_out), f"{examples.where} (without validation)"),
+        examples.take(np.flatnonzero(held_out), f"{examples.where} (validation)"),
+    )
+
+
+def validation_size(examples: Examples, size: int | float = VALIDATION_FRACTION) -> int:
+    """How many examples `split_validation` holds out, without splitting. Raises InputError for a side left empty."""
     count = len(examples)
     chosen = round(size * count) if isinstance(size, float) else size
     if not 0 < chosen < count:
         rule = f"the validation split must leave examples on both sides of {count}"
         remedy = "give a fraction in (0, 1) as a float, or a count of examples"
         raise InputError(rule, where=examples.where, got=f"size {size}", remedy=remedy)
-    held_out = stratified_choice(examples.labels, chosen, seed)
-    return (
-        examples.take(np.flatnonzero(~held_out), f"{examples.where} (without validation)"),
-        examples.take(np.flatnonzero(held_out), f"{examples.where} (validation)"),
-    )
+    return chosen
 
 
 def stratified_choice(labels: NDArray[np.int64], size: int, seed: int) -> NDArray[np.bool_]:
