@@ -14,9 +14,9 @@ from pathlib import Path
 from lrpolicy.database.driver import GivenServer, parse_dsn
 from lrpolicy.database.embedded import EmbeddedServer, data_home
 from lrpolicy.database.store import Database
-from lrpolicy.database.stored import Curve, RunState, StoredRun, StoredTrial
+from lrpolicy.database.stored import Curve, RunState, Setting, StoredRun, StoredTrial
 
-__all__ = ["Curve", "Database", "RunState", "StoredRun", "StoredTrial", "connect", "data_home"]
+__all__ = ["Curve", "Database", "RunState", "Setting", "StoredRun", "StoredTrial", "connect", "data_home"]
 
 
 def connect(dsn: str | None = None, home: Path | None = None) -> Database:

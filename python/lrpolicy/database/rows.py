@@ -72,6 +72,12 @@ def policy_row(policy: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": policy["lr_policy"]} | {name: policy.get(name) for name in POLICY_COLUMNS}
 
 
+def policy_of(row: Iterable[Any]) -> dict[str, Any]:
+    """The policy (as `Policy.to_dict` has it) of a row of name and POLICY_COLUMNS."""
+    parameters = zip(("lr_policy", *POLICY_COLUMNS), row, strict=True)
+    return {name: value for name, value in parameters if value is not None}
+
+
 def trial_of(row: Iterable[Any]) -> StoredTrial:
     """The trial of a row: (id, run, status, attempt, parameter_count), (iterations, seconds, message), SPEC_COLUMNS,
     (name, POLICY_COLUMNS), MEASUREMENT_COLUMNS of the best one and of the test, NULL where there is none.
@@ -81,8 +87,7 @@ def trial_of(row: Iterable[Any]) -> StoredTrial:
     iterations, seconds, message = islice(values, 3)
     spec = dict(zip(SPEC_COLUMNS, islice(values, len(SPEC_COLUMNS)), strict=True))
     spec["protocol"] = Protocol(spec["protocol"])
-    parameters = dict(zip(("lr_policy", *POLICY_COLUMNS), islice(values, 1 + len(POLICY_COLUMNS)), strict=True))
-    policy = {name: value for name, value in parameters.items() if value is not None}
+    policy = policy_of(islice(values, 1 + len(POLICY_COLUMNS)))
     best, test = _measurement_or_none(values), _measurement_or_none(values)
     state = TrialStatus(status)
     ended = state not in (TrialStatus.PLANNED, TrialStatus.RUNNING)
@@ -91,15 +96,21 @@ def trial_of(row: Iterable[Any]) -> StoredTrial:
 
 
 def run_of(row: Iterable[Any]) -> StoredRun:
-    """The run of a row: (id, key, state, started, ended, settings, versions, hardware), (framework, task_type),
-    NETWORK_COLUMNS, DATASET_COLUMNS.
-    """
+    """The run of a row: (id, key, state, started, ended, settings, versions, hardware, origin), then a task's row."""
     values = iter(row)
-    number, key, state, started, ended, settings, versions, hardware = islice(values, 8)
+    number, key, state, started, ended, settings, versions, hardware, origin = islice(values, 9)
+    place = None if origin is None else str(origin)
+    return StoredRun(
+        number, str(key), task_of(values), RunState(state), started, ended, settings, versions, hardware, place
+    )
+
+
+def task_of(row: Iterable[Any]) -> Task:
+    """The task of a row: framework, task_type, NETWORK_COLUMNS, DATASET_COLUMNS."""
+    values = iter(row)
     framework, task_type = islice(values, 2)
     network = NetworkInfo(*islice(values, len(NETWORK_COLUMNS)))
-    task = Task(framework, network, DatasetInfo(*values), task_type)
-    return StoredRun(number, str(key), task, RunState(state), started, ended, settings, versions, hardware)
+    return Task(framework, network, DatasetInfo(*values), task_type)
 
 
 def plain_json(value: object) -> str:

@@ -79,14 +79,25 @@ SELECT_TRIALS = f"""
       AND (%(status)s::text IS NULL OR status = %(status)s)
     ORDER BY trial.id"""
 
-SELECT_RUNS = f"""
-    SELECT run.id, key, state, started, ended, settings, versions, hardware, framework.name, task_type,
-           {_list(rows.NETWORK_COLUMNS, "network")}, {_list(rows.DATASET_COLUMNS, "dataset")}
-    FROM lrpolicy.run
-    JOIN lrpolicy.task ON task.id = task_id
+COUNT_TRIALS = "SELECT run_id, count(*) FROM lrpolicy.trial GROUP BY run_id"
+
+_TASK = f"""
+    framework.name, task_type, {_list(rows.NETWORK_COLUMNS, "network")}, {_list(rows.DATASET_COLUMNS, "dataset")}"""
+_PARTS_OF_TASK = """
     JOIN lrpolicy.framework ON framework.id = framework_id
     JOIN lrpolicy.network ON network.id = network_id
     JOIN lrpolicy.dataset ON dataset.id = dataset_id"""
+
+SELECT_RUNS = f"""
+    SELECT run.id, key, state, started, ended, settings, versions, hardware, origin, {_TASK}
+    FROM lrpolicy.run JOIN lrpolicy.task ON task.id = task_id {_PARTS_OF_TASK}"""
+
+# Tasks that some run has trials for.
+SELECT_TASKS = f"""
+    SELECT task.id, {_TASK}
+    FROM lrpolicy.task {_PARTS_OF_TASK}
+    WHERE EXISTS (SELECT FROM lrpolicy.run JOIN lrpolicy.trial ON run_id = run.id WHERE task_id = task.id)
+    ORDER BY task.id"""
 
 
 def store_task(connection: Connection, task: Task) -> int:

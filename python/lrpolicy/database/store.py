@@ -100,7 +100,7 @@ class Database:
             row |= {"versions": documents[1], "hardware": documents[2]}
             return statements.identify(connection, "run", {"key": key}, row)
 
-        run = self._transact(work)
+        run = self.transact(work)
         self._take(run)
         return run
 
@@ -113,12 +113,12 @@ class Database:
         """Record how a run ended, and let go of it."""
         self._change(statements.SET_RUN_STATE, [str(state), datetime.now(UTC), run], f"run {run}")
         self._taken.discard(run)
-        self._transact(lambda c: c.execute(statements.LET_GO_OF_RUN, [statements.RUN_LOCK, run]))
+        self.transact(lambda c: c.execute(statements.LET_GO_OF_RUN, [statements.RUN_LOCK, run]))
 
     def find_run(self, run: int | str = "latest") -> StoredRun:
-        """The run with this id (a number or its digits), or the latest one."""
+        """The run with this id (a number or its digits), or the latest one that was not imported."""
         if run == "latest":
-            found = self._runs("WHERE run.id = (SELECT max(id) FROM lrpolicy.run)", [])
+            found = self._runs("WHERE run.id = (SELECT max(id) FROM lrpolicy.run WHERE origin IS NULL)", [])
         else:
             if not str(run).isdecimal():
                 raise InputError("a run is named by its number, or latest", got=repr(run))
@@ -131,6 +131,10 @@ class Database:
     def runs(self) -> list[StoredRun]:
         """All runs, oldest first."""
         return self._runs("", [])
+
+    def trial_counts(self) -> dict[int, int]:
+        """How many trials each run has, by the run's id; runs without any are left out."""
+        return dict(self.transact(lambda c: c.execute(statements.COUNT_TRIALS).fetchall()))
 
     # Trials
 
@@ -151,7 +155,7 @@ class Database:
                     raise InputError(rule, got=wanted, remedy="resume with the same settings, or start a new run")
             return trial
 
-        return self._transact(work)
+        return self.transact(work)
 
     def start_trial(self, trial: int, *, worker: int | None = None) -> None:
         """A worker (its process number) has taken up the trial: its attempts grow by one."""
@@ -159,7 +163,7 @@ class Database:
 
     def add_measurement(self, trial: int, measurement: Measurement) -> None:
         """Store a measurement; one of the same split and iteration is replaced."""
-        self._transact(lambda connection: statements.store_measurement(connection, trial, measurement))
+        self.transact(lambda connection: statements.store_measurement(connection, trial, measurement))
 
     def add_curve(self, trial: int, iterations: ArrayLike, losses: ArrayLike, rates: ArrayLike) -> None:
         """Append a piece of the training curve: increasing iterations with their smoothed loss and rate.
@@ -173,7 +177,7 @@ class Database:
             raise InputError("a curve takes three lists of one length", got=(steps.shape, heights.shape, speeds.shape))
         if steps.size:
             row = [trial, int(steps[0]), steps.tolist(), heights.tolist(), speeds.tolist()]
-            self._transact(lambda connection: connection.execute(statements.STORE_CURVE, row))
+            self.transact(lambda connection: connection.execute(statements.STORE_CURVE, row))
 
     def finish_trial(self, trial: int, outcome: TrialOutcome) -> None:
         """Record how a trial ended, with its best and its test measurement (stored here if they are not yet)."""
@@ -189,7 +193,7 @@ class Database:
                 statements.store_measurement(connection, trial, measurement)
             statements.expect_one(connection.execute(statements.FINISH_TRIAL, row), f"trial {trial}", self.where)
 
-        self._transact(work)
+        self.transact(work)
 
     def reset_trial(self, trial: int) -> None:
         """Make a trial planned again, without measurements and curve, for a rerun. Its attempts stay counted."""
@@ -199,7 +203,7 @@ class Database:
             connection.execute("DELETE FROM lrpolicy.measurement WHERE trial_id = %s", [trial])
             connection.execute("DELETE FROM lrpolicy.curve_piece WHERE trial_id = %s", [trial])
 
-        self._transact(work)
+        self.transact(work)
 
     def trials(
         self,
@@ -217,20 +221,33 @@ class Database:
             wanted = {"run": run, "task": task_id, "stage": stage, "status": None if status is None else str(status)}
             return [rows.trial_of(row) for row in connection.execute(statements.SELECT_TRIALS, wanted)]
 
-        return self._transact(work)
+        return self.transact(work)
 
     def measurements(self, trial: int) -> list[Measurement]:
         """The measurements of a trial, by iteration, then split."""
-        found = self._transact(lambda c: c.execute(statements.SELECT_MEASUREMENTS, [trial]).fetchall())
+        found = self.transact(lambda c: c.execute(statements.SELECT_MEASUREMENTS, [trial]).fetchall())
         return [rows.measurement_of(row) for row in found]
 
     def curve(self, trial: int) -> Curve:
         """The training curve of a trial, its pieces joined."""
-        pieces = self._transact(lambda c: c.execute(statements.SELECT_CURVE, [trial]).fetchall())
+        pieces = self.transact(lambda c: c.execute(statements.SELECT_CURVE, [trial]).fetchall())
         columns = [[value for piece in pieces for value in piece[index]] for index in range(3)]
         return Curve(np.array(columns[0], np.int64), np.array(columns[1], np.float32), np.array(columns[2], np.float64))
 
     # How
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Do the work in a transaction, and return what it returns; again on a new connection when that is lost."""
+        deadline: float | None = None
+        while True:
+            try:
+                with self._connection.transaction():
+                    return work(self._connection)
+            except (psycopg.Error, UnicodeError) as error:
+                deadline = deadline or time.monotonic() + _RECONNECT_SECONDS
+                if not is_lost(error) or time.monotonic() > deadline:
+                    raise translate(error, self.where, self._parameters) from None
+            self._reconnect(deadline)
 
     def _open(self) -> Connection:
         self._parameters = self._server.address()
@@ -247,19 +264,6 @@ class Database:
             raise
         return connection
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
-        """Do the work in a transaction; again on a new connection when the connection is lost."""
-        deadline: float | None = None
-        while True:
-            try:
-                with self._connection.transaction():
-                    return work(self._connection)
-            except (psycopg.Error, UnicodeError) as error:
-                deadline = deadline or time.monotonic() + _RECONNECT_SECONDS
-                if not is_lost(error) or time.monotonic() > deadline:
-                    raise translate(error, self.where, self._parameters) from None
-            self._reconnect(deadline)
-
     def _reconnect(self, deadline: float) -> None:
         self._connection.close()
         while True:
@@ -273,15 +277,15 @@ class Database:
 
     def _take(self, run: int) -> None:
         """Take the run's lock, which the server frees when this session ends, however it ends."""
-        row = self._transact(lambda c: c.execute(statements.TAKE_RUN, [statements.RUN_LOCK, run]).fetchone())
+        row = self.transact(lambda c: c.execute(statements.TAKE_RUN, [statements.RUN_LOCK, run]).fetchone())
         if row is None or not row[0]:
             rule = f"run {run} is being worked on by another process"
             raise InputError(rule, where=self.where, remedy="wait for it, or start a new run")
         self._taken.add(run)
 
     def _change(self, command: str, values: list[Any], what: str) -> None:
-        self._transact(lambda connection: statements.expect_one(connection.execute(command, values), what, self.where))
+        self.transact(lambda connection: statements.expect_one(connection.execute(command, values), what, self.where))
 
     def _runs(self, condition: str, values: list[Any]) -> list[StoredRun]:
         query = f"{statements.SELECT_RUNS} {condition} ORDER BY run.id"
-        return [rows.run_of(row) for row in self._transact(lambda c: c.execute(query, values).fetchall())]
+        return [rows.run_of(row) for row in self.transact(lambda c: c.execute(query, values).fetchall())]

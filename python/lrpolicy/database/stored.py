@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrpolicy.records import Task, TrialOutcome, TrialSpec, TrialStatus
+from lrpolicy.records import Protocol, Task, TrialOutcome, TrialSpec, TrialStatus
 
 
 class RunState(StrEnum):
@@ -24,7 +24,10 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """One `lrpolicy tune`. `key` (a UUID) names it across databases; times are in UTC."""
+    """One `lrpolicy tune`. `key` (a UUID) names it across databases; times are in UTC.
+
+    `origin` is the UUID of the database that an imported run was measured in, None for a run of this database.
+    """
 
     id: int
     key: str
@@ -35,6 +38,7 @@ class StoredRun:
     settings: dict[str, Any]
     versions: dict[str, Any]
     hardware: dict[str, Any]
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +63,54 @@ class Curve:
     iterations: NDArray[np.int64]
     losses: NDArray[np.float32]
     rates: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What else decides which rates are good: how long, in which batches and with which optimizer a trial trains."""
+
+    max_iter: int
+    batch_size: int
+    optimizer: str
+    momentum: float
+    weight_decay: float
+    momentum_convention: str = "caffe"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparable:
+    """Completed trials that one table may compare: of one task, in one setting and stage, measured in one way."""
+
+    task: int
+    stage: str
+    protocol: Protocol
+    setting: Setting
+    trials: int
+    runs: int
+    imported_runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Average:
+    """What a policy reached: means over its completed trials, with the sample standard deviation of the Top-1.
+
+    `columns` carries the names of `lrpolicy.goals.COLUMNS`; a mean count up to the target is infinite where one of
+    the trials did not reach it. NaN stands for what was not measured.
+    """
+
+    policy: dict[str, Any]
+    completed: int
+    diverged: int
+    top1_deviation: float
+    test_top1: float
+    columns: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RangeTrial:
+    """A trial with a fixed rate of some run's range test; `top1` is NaN where it diverged before it learned."""
+
+    run: int
+    rate: float
+    top1: float
+    setting: Setting

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from lrpolicy.datasets import Dataset, Examples, open_source, split_validation
+from lrpolicy.datasets import Dataset, Examples, open_source, split_validation, validation_size
 from lrpolicy.errors import InputError
 from lrpolicy.net import DATA_TYPES, LAYER_TYPES, Net, Shape, fingerprint, infer, parameters, weight_count
 from lrpolicy.records import DatasetInfo, NetworkInfo, Protocol, Split, Task
@@ -80,12 +80,17 @@ def load_data(train: DataSource, test: DataSource, data: Path | None, protocol: 
 
     Raises InputError where files are missing or wrong, or the two phases do not fit each other.
     """
-    everything, held_out = train.examples(data), test.examples(data)
-    dataset = Dataset.of(everything.name.removesuffix("/train"), everything, held_out)
+    dataset = _dataset(train, test, data)
+    everything, held_out = dataset.train, dataset.test
     if protocol is Protocol.PAPER:
         return LoadedData(everything, None, held_out, dataset.info())
     kept, validation = split_validation(everything)
     return LoadedData(kept, repadded(validation, held_out.padding), held_out, dataset.info(len(validation)))
+
+
+def _dataset(train: DataSource, test: DataSource, data: Path | None) -> Dataset:
+    examples = train.examples(data)
+    return Dataset.of(examples.name.removesuffix("/train"), examples, test.examples(data))
 
 
 def repadded(examples: Examples, padding: int) -> Examples:
@@ -115,9 +120,10 @@ def describe(
         tests, messages = source.test_nets(), source.test_parameters()
         test, test_message = (tests[0], messages[0]) if tests else (train, train.for_state("TEST"))
     feed = DataSource.of(train, train_message, Split.TRAIN)
-    loaded = load_data(feed, DataSource.of(test, test_message, Split.TEST), data, protocol)
-    network = describe_network(train, train_message, {feed.layer.name: loaded.train.shape})
-    return Task(framework, network, loaded.info)
+    dataset = _dataset(feed, DataSource.of(test, test_message, Split.TEST), data)
+    network = describe_network(train, train_message, {feed.layer.name: dataset.train.shape})
+    held_out = 0 if protocol is Protocol.PAPER else validation_size(dataset.train)
+    return Task(framework, network, dataset.info(held_out))
 
 
 def describe_network(net: Net, message: Any, data_shapes: Mapping[str, Shape]) -> NetworkInfo:

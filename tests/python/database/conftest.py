@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+from exchange_samples import fill
 from psycopg.conninfo import make_conninfo
 
 from lrpolicy import database
 from lrpolicy.database import Database
 from lrpolicy.database.embedded import EmbeddedServer
+from lrpolicy.database.exchange import Exported, export_runs
 
 GIVEN = os.environ.get("LRPOLICY_TEST_DSN")
 
@@ -44,6 +48,28 @@ def shared_dsn(server_dsn: str) -> Iterator[str]:
 def results(shared_dsn: str) -> Iterator[Database]:
     with database.connect(shared_dsn) as results:
         yield results
+
+
+@pytest.fixture(scope="session")
+def another_dsn(server_dsn: str) -> Iterator[str]:
+    """A DSN of a second database, for what comes in."""
+    yield from _new_database(server_dsn)
+
+
+@pytest.fixture
+def other(another_dsn: str) -> Iterator[Database]:
+    with database.connect(another_dsn) as results:
+        yield results
+
+
+@pytest.fixture(scope="session")
+def good_file(server_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with one run of four trials."""
+    path = tmp_path_factory.mktemp("good") / "good.gz"
+    with contextlib.contextmanager(_new_database)(server_dsn) as dsn, database.connect(dsn) as results:
+        fill(results)
+        assert export_runs(results, path) == Exported(path, 1, 4)
+    return path
 
 
 def _new_database(server_dsn: str) -> Iterator[str]:

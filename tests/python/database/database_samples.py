@@ -55,6 +55,15 @@ def server_processes(home: Path) -> list[int]:
     return sorted(own | {number for number in lines if parents.get(number) in own})
 
 
+def supervisor_of(home: Path) -> int:
+    """The process number of the supervisor."""
+    for number in server_processes(home):
+        with contextlib.suppress(OSError):
+            if b"supervisor.py" in Path("/proc", str(number), "cmdline").read_bytes():
+                return number
+    raise AssertionError(f"{home} has no supervisor")
+
+
 def postmaster(home: Path) -> int:
     return int((home / "server/data/postmaster.pid").read_text().split("\n")[0])
 

@@ -46,7 +46,7 @@ def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPat
         start = time.monotonic()
         with pytest.raises(RunError, match=f"127.0.0.1:{port}: cannot connect: .*timeout"):
             database.connect(f"host=127.0.0.1 port={port} password={SECRET} connect_timeout=2")
-        assert 1 < time.monotonic() - start < 5
+        assert 1 < time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize(

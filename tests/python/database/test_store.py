@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -257,6 +259,34 @@ def test_four_writers_at_once_lose_and_double_nothing(dsn: str, request: pytest.
         assert len(trials) == 16 and len({repr(stored.spec) for stored in trials}) == 16
         assert all(len(results.measurements(stored.id)) == 5 for stored in trials)
         assert len(results.runs()) == 5
+    assert query(dsn, "SELECT count(*) FROM lrpolicy.task") == [(1,)]
+
+
+def test_sixteen_writers_at_once_lose_and_double_nothing(dsn: str) -> None:
+    """All at the same moment, on the same new task, policies and trials."""
+    count = 16
+    with database.connect(dsn) as results:
+        run = results.start_run(TASK, {})
+    ready = threading.Barrier(count)
+
+    def work(writer: int) -> None:
+        with database.connect(dsn) as results:
+            ready.wait()
+            own = results.start_run(TASK, {})
+            for seed in range(4):
+                for policy in (TRI, MULTISTEP):
+                    trial = results.plan_trial(run, spec(policy, seed=seed))
+                    results.add_measurement(trial, measurement(writer))
+                    results.finish_trial(results.plan_trial(own, spec(policy, seed=seed)), completed())
+
+    with ThreadPoolExecutor(count) as writers:
+        list(writers.map(work, range(count)))
+    with database.connect(dsn) as results:
+        assert results.trial_counts() == dict.fromkeys((found.id for found in results.runs()), 8)
+        assert len(results.runs()) == count + 1
+        for stored in results.trials(run):
+            assert [found.iteration for found in results.measurements(stored.id)] == list(range(count))
+    assert query(dsn, "SELECT count(*) FROM lrpolicy.policy") == [(2,)]
     assert query(dsn, "SELECT count(*) FROM lrpolicy.task") == [(1,)]
 
 

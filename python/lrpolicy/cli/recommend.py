@@ -1,0 +1,214 @@
+"""`lrpolicy recommend`: policies for a task, from what the database knows; nothing is trained, no engine is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lrpolicy import zoo
+from lrpolicy.cli.common import console, data_folder, examples, json_option, note, print_json, read_solver, table
+from lrpolicy.database import Setting, connect
+from lrpolicy.engines.description import describe
+from lrpolicy.goals import GOALS, Goal, find_goal
+from lrpolicy.net import Net
+from lrpolicy.prototxt import messages, text
+from lrpolicy.recommend import Basis, Recommendation, StoredRange, distance_text, stored_range
+from lrpolicy.recommend import recommend as ask
+from lrpolicy.search import RateRange
+
+if TYPE_CHECKING:
+    from lrpolicy.solver import Solver
+
+EXAMPLES = examples(
+    "lrpolicy recommend mnist-lenet --data ~/mnist",
+    "lrpolicy recommend my_solver.prototxt --goal iterations --target 0.97",
+    "lrpolicy recommend my_net.prototxt --data ~/cifar10 --top 5 --json",
+)
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("target")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with the data: MNIST, CIFAR-10 or LMDB.")
+@click.option(
+    "--goal", type=click.Choice(list(GOALS)), default="accuracy", show_default=True, help="What the best means."
+)
+@click.option("--target", "target_top1", type=float, metavar="TOP-1", help="The Top-1 to reach, as in 0.97.")
+@click.option(
+    "--top", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="How many policies."
+)
+@click.option("--engine", default="torch", show_default=True, help="The engine that will train: the task's framework.")
+@click.option("--dsn", help="PostgreSQL server with the results.  [default: LRPOLICY_DSN, else an embedded server]")
+@json_option
+def recommend(
+    target: str,
+    data: Path | None,
+    goal: str,
+    target_top1: float | None,
+    top: int,
+    engine: str,
+    dsn: str | None,
+    as_json: bool,
+) -> None:
+    """Recommend policies for TARGET (a solver, a net or a shipped set-up) from what is stored.
+
+    Results of the same task come first, then those of similar tasks; each line says how far away it was measured and
+    what it rests on. For a solver the policies are carried over to its iterations, batch size and momentum. Nothing is
+    trained.
+    """
+    wanted = find_goal(goal, target_top1)
+    source = _read(target)
+    setting = None if isinstance(source, Net) else _setting(source)
+    folder = data_folder(target, data)
+    with ThreadPoolExecutor(1) as beside:  # the data is read while the server starts
+        description = beside.submit(describe, source, folder, framework=engine)
+        with connect(dsn) as database:
+            task = description.result()
+            found = ask(database, task, setting, wanted, top)
+            rates = stored_range(database, task, setting)
+    if as_json:
+        rows = [_as_json(place, row) for place, row in enumerate(found, start=1)]
+        print_json({"goal": goal, "target": target_top1, "recommendations": rows, "range": _range_json(rates)})
+        return
+    console().print(_table(found, wanted))
+    for line in _explanations(found, rates):
+        click.echo(line)
+
+
+def _read(target: str) -> Solver | Net:
+    """The solver that TARGET names, or the net, where that is what the file holds."""
+    path = zoo.find(target)
+    source = text.read_text(path)
+    document = text.parse(source, messages.NetParameter(), str(path))
+    if document.message.layer or document.message.layers:
+        net = Net.parse(source, str(path))
+        for line in net.notes:
+            note(line)
+        return net
+    return read_solver(target)
+
+
+def _setting(solver: Solver) -> Setting:
+    message = solver.message
+    batch = solver.batch_size * int(message.iter_size)
+    return Setting(message.max_iter, batch, solver.solver_type, message.momentum, message.weight_decay)
+
+
+def _table(found: Sequence[Recommendation], goal: Goal) -> Any:
+    rows = []
+    for place, row in enumerate(found, start=1):
+        columns = row.average.columns
+        parameters = "  ".join(f"{name} {_short(value)}" for name, value in row.policy.parameters.items())
+        score = [goal.show(row.score)] if goal.measure != "top1" else []
+        rows.append(
+            [
+                str(place),
+                row.policy.name,
+                parameters,
+                _percent(columns["top1"], row.average.top1_deviation),
+                _percent(row.average.test_top1),
+                *score,
+                f"{columns['iterations']:.0f}",
+                str(row.average.completed),
+                f"{row.basis.distance:.2f}",
+            ]
+        )
+    heading = [goal.heading] if goal.measure != "top1" else []
+    return table(["", "policy", "set to", "Top-1 %", "test %", *heading, "#Iter", "trials", "distance"], rows)
+
+
+def _explanations(found: Sequence[Recommendation], rates: StoredRange | None) -> list[str]:
+    """What each recommendation rests on, those with one basis together."""
+    groups: dict[tuple[object, ...], list[tuple[int, Recommendation]]] = {}
+    for place, row in enumerate(found, start=1):
+        basis = row.basis
+        groups.setdefault((basis.task, basis.setting, basis.stage, basis.protocol), []).append((place, row))
+    lines = []
+    for rows in groups.values():
+        places, first = ", ".join(str(place) for place, _ in rows), rows[0][1]
+        lines.append(f"{places}: {_basis_text(first.basis)}")
+        lines += [f"   taken for granted: {told}" for told in first.assumed]
+    if rates is not None:
+        told = f"{rates.task.network.name} on {rates.task.dataset.name}, run {rates.run}"
+        lines.append(f"range of good fixed rates: {_range_text(rates.range)} ({told}, distance {rates.distance:.2f})")
+    return lines
+
+
+def _basis_text(basis: Basis) -> str:
+    task, setting = basis.task, basis.setting
+    runs = f"{basis.runs} run{'s' * (basis.runs != 1)}"
+    imported = f" ({basis.imported_runs} imported)" if basis.imported_runs else ""
+    split = "the test set" if basis.protocol == "paper" else "the validation split"
+    return (
+        f"{basis.stage} trials of {runs}{imported}, {task.network.name} on {task.dataset.name}, measured on {split}: "
+        f"{setting.optimizer}, {setting.max_iter} iterations, batch {setting.batch_size}, momentum "
+        f"{setting.momentum:.4g}; distance {basis.distance:.2f}: {distance_text(basis.parts)}"
+    )
+
+
+def _as_json(place: int, row: Recommendation) -> dict[str, Any]:
+    basis, average = row.basis, row.average
+    return {
+        "rank": place,
+        "policy": row.policy.to_dict(),
+        "measured_policy": row.measured.to_dict(),
+        "score": _number(row.score),
+        "top1": _number(average.columns["top1"]),
+        "top1_deviation": _number(average.top1_deviation),
+        "test_top1": _number(average.test_top1),
+        "means": {name: _number(value) for name, value in average.columns.items()},
+        "trials": average.completed,
+        "distance": round(basis.distance, 6),
+        "distance_parts": {name: round(part, 6) for name, part in basis.parts.items()},
+        "basis": {
+            "network": basis.task.network.name,
+            "dataset": basis.task.dataset.name,
+            "framework": basis.task.framework,
+            "stage": basis.stage,
+            "protocol": str(basis.protocol),
+            "runs": basis.runs,
+            "imported_runs": basis.imported_runs,
+            "max_iter": basis.setting.max_iter,
+            "batch_size": basis.setting.batch_size,
+            "optimizer": basis.setting.optimizer,
+            "momentum": basis.setting.momentum,
+            "weight_decay": basis.setting.weight_decay,
+        },
+        "assumed": list(row.assumed),
+    }
+
+
+def _range_json(rates: StoredRange | None) -> dict[str, Any] | None:
+    if rates is None:
+        return None
+    span = {"low": rates.range.low, "best": rates.range.best, "high": rates.range.high}
+    return span | {"run": rates.run, "distance": round(rates.distance, 6), "assumed": list(rates.assumed)}
+
+
+def _range_text(span: RateRange) -> str:
+    return f"{span.low:g} to {span.high:g}, best {span.best:g}"
+
+
+def _short(value: object) -> str:
+    return (
+        " ".join(map(str, value))
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def _percent(mean: float, deviation: float = math.nan) -> str:
+    if math.isnan(mean):
+        return "-"
+    return f"{100 * mean:.2f}" + ("" if math.isnan(deviation) else f" ± {100 * deviation:.2f}")
+
+
+def _number(value: float) -> float | None:
+    """A number as JSON has it: NaN and infinity are null."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,209 @@
+"""What to start a new task with, from what is stored (LRBench paper, section IV): policies, and the range of FIX.
+
+Stored results are taken in the order of their distance (`similarity`) and compared only among their like: trials of
+one task, in one setting, stage and protocol. So the nearest results come first, the best of them under the goal first
+of all; what is further away only fills the places that are left. Finalists, measured with fresh seeds, come before
+search trials. A policy that diverged with any seed is not recommended.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lrpolicy.database import Database, Setting
+from lrpolicy.database.recommend import averages, comparables, range_trials, stored_tasks
+from lrpolicy.database.stored import Average, Comparable, RangeTrial
+from lrpolicy.errors import InputError, RunError
+from lrpolicy.goals import COLUMNS, Goal, find_goal
+from lrpolicy.policies import Policy
+from lrpolicy.range_test.fix_scan import fix_range
+from lrpolicy.records import Protocol, Task
+from lrpolicy.search import RateRange
+from lrpolicy.similarity import FARTHEST, setting_parts, task_parts
+from lrpolicy.transfer import assumptions, transferred, transferred_range
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a recommendation rests on: stored trials of a task, and how far that is from the task asked about.
+
+    `parts` says what the distance is made of; it is empty, and the distance 0, for the same task in the same setting.
+    """
+
+    task: Task
+    setting: Setting
+    stage: str
+    protocol: Protocol
+    runs: int
+    imported_runs: int
+    parts: Mapping[str, float]
+
+    @property
+    def distance(self) -> float:
+        """The distance, 0 or more, at most `similarity.FARTHEST`."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """A policy for the task asked about. `measured` is the policy that was tried, `policy` is it carried over.
+
+    `average` holds the means over its trials, `score` is the goal's (the smaller, the better; comparable only between
+    recommendations on one basis), and `assumed` says in sentences what was taken for granted.
+    """
+
+    policy: Policy
+    measured: Policy
+    score: float
+    average: Average
+    basis: Basis
+    assumed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredRange:
+    """The range of good fixed rates that a run's range test found for the nearest task, carried over to the setting."""
+
+    range: RateRange
+    measured: RateRange
+    run: int
+    task: Task
+    setting: Setting
+    parts: Mapping[str, float]
+    assumed: tuple[str, ...]
+
+    @property
+    def distance(self) -> float:
+        """The distance of its task and setting, 0 or more, at most `similarity.FARTHEST`."""
+        return sum(self.parts.values())
+
+
+def recommend(
+    database: Database, task: Task, setting: Setting | None = None, goal: Goal | None = None, top: int = 3
+) -> list[Recommendation]:
+    """At most `top` policies for a task, no two alike, the nearest results first, each table in the goal's order.
+
+    With a setting, distances count it and policies are carried over to it; without one they are as measured.
+
+    Raises:
+        InputError: nothing near enough is stored, or none of it has a score under the goal; the message says what is.
+    """
+    if top < 1:
+        raise InputError("at least one policy must be asked for", got=top)
+    goal = goal or find_goal("accuracy")
+    groups = _near_groups(database, task, setting)
+    found: dict[Policy, Recommendation] = {}
+    for group, basis in groups:
+        for average, score in _in_order(averages(database, group, goal.target), goal):
+            recommendation = _recommendation(average, score, basis, setting)
+            found.setdefault(recommendation.policy, recommendation)
+            if len(found) == top:
+                return list(found.values())
+    if not found:
+        rule = f"{len(groups)} sets of results are near enough, but all policies in them {goal.without} or diverged"
+        remedy = "choose another goal or target, or measure it: lrpolicy tune"
+        raise InputError(rule, where=database.where, remedy=remedy)
+    return list(found.values())
+
+
+def stored_range(database: Database, task: Task, setting: Setting | None = None) -> StoredRange | None:
+    """The FIX range that the newest range test of the nearest task found; None where no near task has one.
+
+    With a setting the rates are carried over to it. The length of a range trial does not count in the distance.
+    """
+    for parts, number, stored in _near_tasks(database, task):
+        for run, measured, accuracy in _scans(range_trials(database, number)):
+            wanted = measured if setting is None else replace(setting, max_iter=measured.max_iter)
+            all_parts = parts | setting_parts(wanted, measured)
+            if sum(all_parts.values()) > FARTHEST:
+                continue
+            try:
+                found = fix_range(accuracy, stored.dataset.class_count)
+            except RunError:  # nothing was learned in that run; an older one may know
+                continue
+            moved = transferred_range(found, measured, wanted)
+            told = tuple(assumptions(measured, wanted))
+            return StoredRange(moved, found, run, stored, measured, all_parts, told)
+    return None
+
+
+def _near_tasks(database: Database, task: Task) -> list[tuple[dict[str, float], int, Task]]:
+    """(parts of the distance, id, task) of the tasks that are near enough, the nearest first."""
+    found = [(task_parts(task, stored), number, stored) for number, stored in stored_tasks(database).items()]
+    near = [row for row in found if sum(row[0].values()) <= FARTHEST]
+    return sorted(near, key=lambda row: (sum(row[0].values()), -row[1]))
+
+
+def _near_groups(database: Database, task: Task, setting: Setting | None) -> list[tuple[Comparable, Basis]]:
+    tasks = {number: (parts, stored) for parts, number, stored in _near_tasks(database, task)}
+    found = []
+    for group in comparables(database, tasks):
+        parts, stored = tasks[group.task]
+        if setting is not None:
+            parts = parts | setting_parts(setting, group.setting)
+        basis = Basis(stored, group.setting, group.stage, group.protocol, group.runs, group.imported_runs, parts)
+        found.append((group, basis))
+    near = [(group, basis) for group, basis in found if basis.distance <= FARTHEST]
+    if not near:
+        raise InputError(_why_nothing(found, database, task), where=database.where, remedy="measure it: lrpolicy tune")
+    return sorted(near, key=lambda pair: (pair[1].distance, pair[0].stage != "final", -pair[0].trials))
+
+
+def _why_nothing(found: Sequence[tuple[Comparable, Basis]], database: Database, task: Task) -> str:
+    rule = f"nothing stored is near enough to {task.network.name} on {task.dataset.name}"
+    known = [(basis.parts, basis.task) for _, basis in found]
+    known = known or [(task_parts(task, stored), stored) for stored in stored_tasks(database).values()]
+    if not known:
+        return "no trials are stored yet"
+    parts, nearest = min(known, key=lambda row: sum(row[0].values()))
+    if sum(parts.values()) <= FARTHEST:
+        return f"no completed trial is stored for {nearest.network.name} on {nearest.dataset.name} or a task near it"
+    return (
+        f"{rule}: the nearest is {nearest.network.name} on {nearest.dataset.name}, at {sum(parts.values()):.2f} "
+        f"({distance_text(parts)}); the limit is {FARTHEST}"
+    )
+
+
+def distance_text(parts: Mapping[str, float]) -> str:
+    """The parts of a distance as a person reads them, the largest first."""
+    ordered = sorted(parts.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {part:.2f}" for name, part in ordered) or "the same task and setting"
+
+
+def _in_order(found: Iterable[Average], goal: Goal) -> Iterator[tuple[Average, float]]:
+    """The policies that have a score, the best first, as `ranking.rank` orders them."""
+    sound = [average for average in found if not average.diverged]
+    if not sound:
+        return
+    names = [name for name in COLUMNS if name in sound[0].columns]
+    scores = goal.score({name: np.array([average.columns[name] for average in sound]) for name in names})
+    rows = [(average, float(score)) for average, score in zip(sound, scores, strict=True) if math.isfinite(score)]
+    yield from sorted(rows, key=lambda row: (row[1], *_tie_breaks(row[0])))
+
+
+def _tie_breaks(average: Average) -> tuple[float | str, ...]:
+    columns = average.columns
+    keys = (-columns["top1"], columns["iterations"], columns["loss_difference"])
+    return (*(math.inf if math.isnan(key) else key for key in keys), str(average.policy))
+
+
+def _recommendation(average: Average, score: float, basis: Basis, setting: Setting | None) -> Recommendation:
+    measured = Policy.from_dict(average.policy)
+    if setting is None:
+        return Recommendation(measured, measured, score, average, basis, ())
+    policy = transferred(measured, basis.setting, setting)
+    return Recommendation(policy, measured, score, average, basis, tuple(assumptions(basis.setting, setting)))
+
+
+def _scans(trials: Sequence[RangeTrial]) -> Iterator[tuple[int, Setting, dict[float, float]]]:
+    """(run, setting, rate -> mean Top-1) of each range test, the newest run first, its longest trials first."""
+    scans: dict[tuple[int, Setting], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for trial in trials:
+        scans[trial.run, trial.setting][trial.rate].append(trial.top1)
+    for run, setting in sorted(scans, key=lambda key: (-key[0], -key[1].max_iter)):
+        yield run, setting, {rate: float(np.mean(top1)) for rate, top1 in scans[run, setting].items()}
