@@ -7,6 +7,9 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from lrpolicy.errors import InputError, InterruptedRun, LrpolicyError, NotAvailableError, RunError
 from lrpolicy.policies import PARAMETERS, POLICIES, Policy
 
@@ -20,4 +23,12 @@ __all__ = [
     "NotAvailableError",
     "Policy",
     "RunError",
+    "tune",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`lrpolicy.tune` is loaded when it is asked for: it needs the database and more."""
+    if name == "tune":
+        return importlib.import_module("lrpolicy.tuning").tune
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

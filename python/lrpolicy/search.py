@@ -36,6 +36,9 @@ class RateRange:
         if not 0 < self.low <= self.best <= self.high < math.inf:
             raise InputError("a rate range needs 0 < low <= best <= high", got=f"{self.low}, {self.best}, {self.high}")
 
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}, best {self.best:g}"
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -50,10 +53,26 @@ class SearchSpace:
 
         Raises InputError for a function that is not in the paper's Table I.
         """
+        unique = dict.fromkeys(self._listed(name))
+        return list(islice(unique, count))
+
+    def places(self, name: str, count: int | None = None) -> list[int]:
+        """Where the policies of `candidates` stand in the function's list: the same place in a space of another length
+        holds the same candidate, its steps and gammas fitted to that length.
+
+        Raises InputError as `candidates`.
+        """
+        listed = self._listed(name)
+        return [listed.index(policy) for policy in islice(dict.fromkeys(listed), count)]
+
+    def candidate(self, name: str, place: int) -> Policy:
+        """The policy at a place of the function's list (two places may hold equal ones in a short training)."""
+        return self._listed(name)[place]
+
+    def _listed(self, name: str) -> list[Policy]:
         if name not in _CANDIDATES:
             raise InputError(f'no candidates are known for policy "{name}"', remedy=did_you_mean(name, _CANDIDATES))
-        unique = dict.fromkeys(_CANDIDATES[name](self))
-        return list(islice(unique, count))
+        return list(_CANDIDATES[name](self))
 
     def part(self, count: int) -> int:
         """The iterations of one of `count` equal parts: a multiple of the epoch where the parts still end in time."""
@@ -73,6 +92,11 @@ class SearchSpace:
 def paper_functions() -> list[str]:
     """The 13 functions of the LRBench paper's Table I, in its order."""
     return [name for name in POLICIES if name in _CANDIDATES]
+
+
+def candidate_count(name: str) -> int:
+    """How many candidates a function has in a training that is long enough to tell them apart."""
+    return len(SearchSpace(RateRange(0.001, 0.01, 0.1), 1_000_000, 1000).candidates(name))
 
 
 def rounded(value: float, digits: int = 4) -> float:

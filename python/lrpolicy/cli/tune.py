@@ -2,87 +2,49 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import click
+import numpy as np
 from rich.console import Console
 
 from lrpolicy import zoo
-from lrpolicy.cli.common import console, data_folder, examples, json_option, print_json, read_solver
+from lrpolicy.cli.common import console, data_folder, examples, json_option, note, print_json, read_solver
 from lrpolicy.cli.progress import TuneProgress
+from lrpolicy.cli.tune_settings import Settings
 from lrpolicy.cli.versions import hardware, versions
 from lrpolicy.database import Database, RunState, connect
 from lrpolicy.engines import load_engine
-from lrpolicy.engines.base import TrainingJob
-from lrpolicy.errors import InputError, InterruptedRun, LrpolicyError, did_you_mean
-from lrpolicy.evaluator import Evaluator, Plan
+from lrpolicy.errors import InputError, InterruptedRun, LrpolicyError
+from lrpolicy.evaluator import (
+    SEARCHES,
+    Evaluator,
+    NotPromoted,
+    expected,
+    iterations_per_epoch,
+    known_range,
+    origin_text,
+    setting_of,
+)
 from lrpolicy.executors.local import LocalExecutor
-from lrpolicy.policies import canonical_name
+from lrpolicy.goals import GOALS
 from lrpolicy.records import Protocol
-from lrpolicy.reports.results import ranked_table, ranking_rows, write_results
-from lrpolicy.search import paper_functions
-from lrpolicy.solver import Solver
+from lrpolicy.reports.gather import steering_split
+from lrpolicy.reports.results import parameters_text, write_results
+from lrpolicy.reports.standings import standings_json, standings_table
+from lrpolicy.verdict import judge
 
 EXAMPLES = examples(
     "lrpolicy tune digits",
     "lrpolicy tune mnist-lenet --data ~/mnist --policies inv,tri2,sin2 --max-iter 2000",
-    "lrpolicy tune my_solver.prototxt --seeds 5 --workers 4",
+    'lrpolicy tune my_solver.prototxt --budget "10 minutes" --goal iterations --target 0.97',
+    "lrpolicy tune my_solver.prototxt --search grid --seeds 5 --workers 4",
     "lrpolicy tune --resume",
 )
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the user asked for, as the database keeps it, so that --resume asks for the same."""
-
-    target: str
-    data: str | None
-    policies: str | None
-    max_iter: int | None
-    scan_iter: int | None
-    test_interval: int | None
-    candidates: int
-    seeds: int
-    seed: int
-    protocol: str
-    engine: str
-    device: str
-    workers: int | None
-
-    def job(self, solver: Solver) -> TrainingJob:
-        """What all trials share."""
-        cores = len(os.sched_getaffinity(0))
-        return TrainingJob(
-            solver,
-            data=None if self.data is None else Path(self.data),
-            test_interval=self.test_interval,
-            protocol=Protocol(self.protocol),
-            device=self.device,
-            threads=max(1, cores // self.places),
-        )
-
-    @property
-    def places(self) -> int:
-        """Trials at a time: one for each core, or one for a GPU."""
-        cores = len(os.sched_getaffinity(0))
-        return self.workers or (cores if self.device == "cpu" else 1)
-
-    def plan(self, solver: Solver) -> Plan:
-        """What the evaluator tries. Raises InputError for a policy that is not one of the paper's 13."""
-        max_iter = self.max_iter or solver.message.max_iter
-        return Plan(
-            functions=tuple(paper_functions() if self.policies is None else _functions(self.policies)),
-            max_iter=max_iter,
-            scan_iter=self.scan_iter or max(1, max_iter // 4),
-            candidates=self.candidates,
-            seeds=self.seeds,
-            first_seed=self.seed,
-        )
 
 
 @click.command(epilog=EXAMPLES)
@@ -90,11 +52,26 @@ class Settings:
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with the data: MNIST, CIFAR-10 or LMDB.")
 @click.option("--policies", help="Policies to try, separated by commas.  [default: the paper's 13]")
 @click.option("--max-iter", type=click.IntRange(1), help="Iterations of a trial.  [default: the solver's max_iter]")
-@click.option("--scan-iter", type=click.IntRange(1), help="Those of a range trial.  [default: a quarter of a trial]")
+@click.option(
+    "--scan-iter", type=click.IntRange(1), help="Those of a range trial.  [default: a quarter of a trial, or less]"
+)
 @click.option("--test-interval", type=click.IntRange(1), help="Between measurements.  [default: the solver's]")
 @click.option("--candidates", type=click.IntRange(1), default=3, show_default=True, help="Candidates of each policy.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fresh seeds of each finalist.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The first seed.")
+@click.option(
+    "--search",
+    type=click.Choice(SEARCHES),
+    default="halving",
+    show_default=True,
+    help="Shrink candidates to short rungs and promote the best, or train each in full.",
+)
+@click.option("--budget", help='For all stages together: "20000" iterations, "30 epochs" or "10 minutes".')
+@click.option(
+    "--goal", type=click.Choice(list(GOALS)), default="accuracy", show_default=True, help="What the best means."
+)
+@click.option("--target", "top1", type=float, metavar="TOP-1", help="The Top-1 to reach, as in 0.97, for such goals.")
+@click.option("--cold", is_flag=True, help="Find the range anew, whatever the database has stored.")
 @click.option(
     "--protocol",
     type=click.Choice([protocol.value for protocol in Protocol]),
@@ -118,13 +95,14 @@ def tune(
     resume: bool,
     as_json: bool,
     data: Path | None,
+    cold: bool,
     **options: Any,
 ) -> None:
     """Rank the learning-rate policies for TARGET, a solver prototxt or the name of a set-up that lrpolicy ships.
 
-    Finds the range of good rates, tries candidates of every policy, trains the best of each again with fresh seeds,
-    and ends with a ranked table, the winner as a solver prototxt, and a picture. Every measurement is stored as it
-    happens: an interrupted run goes on with --resume.
+    Takes the range of good rates from the database or finds it, tries candidates of every policy, trains the best of
+    each again with fresh seeds, and ends with a ranked table, the winner as a solver prototxt, and a picture. Every
+    measurement is stored as it happens: an interrupted run goes on with --resume.
     """
     if target is None and not resume:
         raise InputError("tune needs a TARGET", remedy="give a solver prototxt or one of: " + ", ".join(zoo.names()))
@@ -134,39 +112,87 @@ def tune(
         else:
             folder = data_folder(str(target), data)
             run, settings = None, Settings(str(target), None if folder is None else str(folder.resolve()), **options)
-        _tune(settings, run, database, out, as_json)
+        _tune(settings, run, database, out, as_json, cold)
 
 
-def _tune(settings: Settings, run: int | None, database: Database, out: Path | None, as_json: bool) -> None:
+def _tune(settings: Settings, run: int | None, database: Database, out: Path | None, as_json: bool, cold: bool) -> None:
     solver = read_solver(settings.target)
-    job, plan = settings.job(solver), settings.plan(solver)
+    job = settings.job(solver)
     task = load_engine(settings.engine).describe(job)
+    if run is None:
+        known = None if cold else known_range(database, task, setting_of(job))
+        if known is not None:
+            settings = replace(settings, range=astuple(known.range), range_from=origin_text(known))
+    plan = settings.plan(solver)
+    expected(plan, iterations_per_epoch(task, setting_of(job)))  # a budget that is too small is said before the run
     if run is None:
         run = database.start_run(task, asdict(settings), versions=versions(), hardware=hardware())
     else:
         database.resume_run(run)
     with LocalExecutor(settings.places) as executor:
-        evaluator = Evaluator(job, task, plan, executor, database, run, settings.engine)
-        _follow(evaluator, database)
+        evaluator = Evaluator(job, task, plan, executor, database, run, settings.engine, places=settings.places)
+        _follow(evaluator, settings, database)
     ranking = evaluator.ranking()
     title = f"{task.network.name} on {task.dataset.name}, {plan.max_iter} iterations"
     out = out or Path("lrpolicy-results") / f"{Path(settings.target).stem}-{run}"
     files = write_results(out, title, solver, ranking, evaluator.measurements(), plan.max_iter, job.protocol)
     database.finish_run(run, RunState.COMPLETED)
+    verdict = judge(ranking, plan.goal, np.random.default_rng(0))
     if as_json:
-        places = {name: str(path) for name, path in vars(files).items()}
-        print_json({"run": run, "database": database.where, "files": places, "ranking": ranking_rows(ranking)})
+        print_json(
+            {
+                "run": run,
+                "database": database.where,
+                "files": {name: str(path) for name, path in vars(files).items()},
+                "goal": plan.goal.name,
+                "target": plan.goal.target,
+                "range_from": settings.range_from,
+                "iterations": evaluator.spent(),
+                "ranking": standings_json(verdict),
+                "not_promoted": [_unranked_json(left) for left in evaluator.not_promoted],
+            }
+        )
         return
-    console().print(ranked_table(ranking, job.protocol))
+    click.echo(f"{title}, ranked under {plan.goal.name}: {plan.goal.words}")
+    console().print(standings_table(verdict, steering_split(job.protocol)))
+    for line in (*verdict.words(), *map(_unranked_text, evaluator.not_promoted), _spent_text(evaluator)):
+        click.echo(line)
     click.echo(f"The winner as a solver: {files.winner}; the picture: {files.picture}")
     click.echo(f"Everything is kept as run {run} in {database.where}; the files are in {out}/")
 
 
-def _follow(evaluator: Evaluator, database: Database) -> None:
+def _unranked_json(left: NotPromoted) -> dict[str, Any]:
+    row = left.row
+    return {
+        "function": left.function,
+        "iterations": left.iterations,
+        "policy": None if row is None else row.policy.to_dict(),
+        "top1": None if row is None else row.selection.top1.mean,
+    }
+
+
+def _unranked_text(left: NotPromoted) -> str:
+    if left.row is None:
+        return f"not promoted: {left.function}, whose candidates diverged or failed"
+    top1 = 100 * left.row.selection.top1.mean
+    return (
+        f"not promoted: {left.function}, at best {top1:.2f} % after {left.iterations} iterations "
+        f"({parameters_text(left.row.policy)})"
+    )
+
+
+def _spent_text(evaluator: Evaluator) -> str:
+    spent, budget = evaluator.spent(), evaluator.plan.budget
+    parts = ", ".join(f"{stage} {iterations}" for stage, iterations in spent.items())
+    return f"Spent {sum(spent.values())} iterations ({parts})" + (f" of a budget of {budget}" if budget else "")
+
+
+def _follow(evaluator: Evaluator, settings: Settings, database: Database) -> None:
     """Run to the end, showing progress; mark the run when it does not get there."""
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with TuneProgress(evaluator.plan, Console(stderr=True)) as progress:
+        _announce(evaluator, settings)
+        with TuneProgress(evaluator, Console(stderr=True)) as progress:
             for event in evaluator.evaluate():
                 progress.show(event)
     except KeyboardInterrupt:
@@ -182,6 +208,21 @@ def _follow(evaluator: Evaluator, database: Database) -> None:
         signal.signal(signal.SIGTERM, previous)
 
 
+def _announce(evaluator: Evaluator, settings: Settings) -> None:
+    """Say, before anything trains, where the range comes from and what is known of the cost."""
+    scan, layout = expected(evaluator.plan, evaluator.iterations_per_epoch)
+    if scan is None:
+        found = evaluator.plan.range
+        note(f"the range of good rates is stored: {found} ({settings.range_from}); --cold finds it anew")
+    else:
+        note(f"finding the range of good rates: at most {scan.candidates} trials x {scan.iterations} iterations")
+    budget = f" of a budget of {evaluator.plan.budget}" if evaluator.plan.budget else ""
+    if layout is not None:
+        note(f"at most {layout.iterations + (scan.cost if scan else 0)} iterations{budget}")
+    else:
+        note(f"a budget of {evaluator.plan.budget}, laid out once the speed is known")
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -189,18 +230,10 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def _unfinished(database: Database, target: str | None) -> tuple[int, Settings]:
     """The latest run that did not end. Raises InputError when there is none."""
     for run in reversed(database.runs()):
-        if run.state is not RunState.COMPLETED and target in (None, run.settings["target"]):
+        ours = "target" in run.settings  # not a run of lrpolicy.tune(train_fn)
+        if ours and run.state is not RunState.COMPLETED and target in (None, run.settings["target"]):
             return run.id, Settings(**run.settings)
     of_target = "" if target is None else f' of "{target}"'
     raise InputError(
         f"no unfinished run{of_target} to resume", where=database.where, remedy="start one without --resume"
     )
-
-
-def _functions(names: str) -> list[str]:
-    known = paper_functions()
-    functions = [canonical_name(name.strip())[0] for name in names.split(",") if name.strip()]
-    for name in functions:
-        if name not in known:
-            raise InputError(f'--policies: "{name}" is not one of the 13 policies', remedy=did_you_mean(name, known))
-    return list(dict.fromkeys(functions))

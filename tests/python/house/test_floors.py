@@ -18,17 +18,28 @@ HEADERS = ROOT / "csrc" / "include" / "lrpolicy"
 # From the ground up. A module belongs to the longest entry that names it or a package around it.
 PYTHON_FLOORS = (
     ("_core",),
-    ("__init__", "errors", "records", "policies", "schedules", "metrics"),
+    ("__init__", "errors", "records", "policies", "schedules", "stateful", "sweeps", "metrics"),
     ("prototxt", "solver", "net", "datasets", "caffemodel", "zoo"),
     ("monitor", "engines", "engines.base", "executors", "executors.base"),
     ("engines.torch", "engines.caffe", "executors.local", "executors.ray", "database"),
-    ("evaluator", "range_test", "search", "ranking", "recommend"),
-    ("cli", "reports", "plots"),
+    (
+        "evaluator",
+        "range_test",
+        "search",
+        "ranking",
+        "goals",
+        "confidence",
+        "verdict",
+        "recommend",
+        "similarity",
+        "transfer",
+    ),
+    ("__main__", "cli", "reports", "plots", "tuning"),
 )
 CXX_FLOORS = (
     ("platform", "error"),
     ("double_double", "elementary", "elementary_tables", "policy", "sequence", "decimal", "philox", "tensor_view"),
-    ("policy_table", "prepare"),
+    ("policy_table", "prepare", "checks"),
     ("tlr", "aslr", "strategy"),
     ("kernels",),
 )

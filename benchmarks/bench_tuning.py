@@ -1,0 +1,282 @@
+"""What tuning costs and finds: halving against the full grid, and against Optuna's TPE with Hyperband.
+
+    python benchmarks/bench_tuning.py grid [digits] [--candidates 3] [--share 0.1] [--repetitions 1]
+    python benchmarks/bench_tuning.py optuna mnist-lenet --data FOLDER --max-iter 1500 --budget 15000 --repetitions 5
+
+`grid`: every candidate of the 13 functions trains in full with one seed; halving gets `--share` of those iterations for
+everything, its range test included (the grid's is not counted). `optuna`: both choose among the same candidates, in the
+same given range, for the same number of iterations; Hyperband prunes trainings of the full schedule at T/27, T/9 and
+T/3. Whoever recommends a policy: it is trained again in full with three fresh seeds, and its mean test accuracy counts.
+
+Every line of the JSON lines file is one result, written when it is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import math
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lrpolicy import solver, zoo
+from lrpolicy.database import Database, connect
+from lrpolicy.engines import load_engine
+from lrpolicy.engines.base import Engine, TrainingJob
+from lrpolicy.errors import LrpolicyError
+from lrpolicy.evaluator import Budget, Evaluator, Plan, StageStarted, expected, iterations_per_epoch, setting_of
+from lrpolicy.executors.base import Finished
+from lrpolicy.executors.local import LocalExecutor
+from lrpolicy.policies import Policy
+from lrpolicy.range_test import fix_range
+from lrpolicy.records import Measurement, Split, Task, TrialOutcome, TrialStatus
+from lrpolicy.search import RateRange, SearchSpace, candidate_count, paper_functions
+
+FUNCTIONS = tuple(paper_functions())
+FRESH_SEEDS = (1001, 1002, 1003)
+
+
+class Bench:
+    """A task, where its trials run, and the file of results."""
+
+    def __init__(self, arguments: argparse.Namespace, database: Database, executor: LocalExecutor) -> None:
+        read = solver.read(zoo.find(arguments.task))
+        self.max_iter = arguments.max_iter or read.message.max_iter
+        self.job = TrainingJob(read, arguments.data, max_iter=self.max_iter, test_interval=arguments.test_interval)
+        self.job = replace(self.job, threads=1)
+        self.task: Task = load_engine("torch").describe(self.job)
+        self.epoch = iterations_per_epoch(self.task, setting_of(self.job))
+        self.database, self.executor, self.arguments = database, executor, arguments
+
+    def note(self, show: bool = True, **facts: Any) -> None:
+        """Write one result down, and show it."""
+        line = json.dumps({"task": self.arguments.task, "max_iter": self.max_iter, **facts})
+        self.arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        with self.arguments.out.open("a", encoding="utf-8") as out:
+            out.write(line + "\n")
+        if show:
+            print(line, flush=True)
+
+    def evaluator(self, plan: Plan) -> Evaluator:
+        run = self.database.start_run(self.task, {})
+        return Evaluator(self.job, self.task, plan, self.executor, self.database, run, places=self.arguments.workers)
+
+    def follow(self, evaluator: Evaluator, until: str | None = None) -> Evaluator:
+        """Run to the end, or until a stage begins; every trial that ends is a line of the file."""
+        with closing(evaluator.evaluate()) as steps:
+            for step in steps:
+                if isinstance(step, StageStarted) and step.name == until:
+                    break
+                if isinstance(step, Finished):
+                    self._note_trial(evaluator.run, step.trial)
+        return evaluator
+
+    def _note_trial(self, run: int, number: int) -> None:
+        trial = next(trial for trial in self.database.trials(run=run) if trial.id == number)
+        assert trial.outcome is not None
+        best, test = trial.outcome.best, trial.outcome.test
+        self.note(
+            show=False,
+            what="trial",
+            run=run,
+            stage=trial.spec.stage,
+            iterations=trial.spec.max_iter,
+            seed=trial.spec.seed,
+            policy=trial.spec.policy,
+            status=trial.status,
+            seconds=trial.outcome.seconds,
+            validation_top1=best.evaluation.top1 if best else None,
+            test_top1=test.evaluation.top1 if test else None,
+        )
+
+    def confirm(self, policy: Policy, **facts: Any) -> float:
+        """The mean test accuracy of the policy over fresh seeds."""
+        jobs = [replace(self.job, schedule=policy, seed=seed) for seed in FRESH_SEEDS]
+        found = [e.outcome for e in self.executor.run("torch", enumerate(jobs)) if hasattr(e, "outcome")]
+        tests = [outcome.test.evaluation.top1 if outcome.test else 0.0 for outcome in found]
+        self.note(what="confirmed", policy=policy.to_dict(), test_top1=tests, mean=fmean(tests), **facts)
+        return fmean(tests)
+
+
+def against_grid(bench: Bench) -> None:
+    for repetition in range(bench.arguments.repetitions):
+        seed, candidates = 1 + 100 * repetition, bench.arguments.candidates
+        plan = Plan(FUNCTIONS, bench.max_iter, candidates=candidates, first_seed=seed, search="grid")
+        planned = sum(min(candidates, candidate_count(name)) for name in FUNCTIONS) * bench.max_iter
+        budget = Budget(math.floor(bench.arguments.share * planned))
+        expected(
+            replace(plan, search="halving", budget=budget), bench.epoch
+        )  # too small is said before the grid trains
+        grid = bench.evaluator(plan)
+        started = time.perf_counter()
+        bench.follow(grid, until="final")
+        cost = grid.spent()["search"]  # what diverged early cost less than was planned
+        facts = {"repetition": repetition, "candidates": candidates}
+        best = grid.ranking("search")[0]
+        bench.note(what="grid", iterations=cost, seconds=time.perf_counter() - started, **facts)
+        top = bench.confirm(best.policy, method="grid", **facts)
+
+        started = time.perf_counter()
+        halving = bench.follow(bench.evaluator(replace(plan, search="halving", budget=budget, first_seed=seed + 50)))
+        spent = halving.spent()
+        bench.note(
+            what="halving", iterations=spent, budget=budget.amount, seconds=time.perf_counter() - started, **facts
+        )
+        mean = bench.confirm(halving.ranking()[0].policy, method="halving", **facts)
+        share = sum(spent.values()) / cost
+        bench.note(what="compared", grid=top, halving=mean, points=100 * (mean - top), share=share, **facts)
+
+
+def against_optuna(bench: Bench) -> None:
+    budget = bench.arguments.budget or 10 * bench.max_iter
+    found = _range(bench)
+    wins = 0
+    for repetition in range(bench.arguments.repetitions):
+        seed = 1 + 100 * repetition
+        plan = Plan(
+            FUNCTIONS,
+            bench.max_iter,
+            candidates=max(map(candidate_count, FUNCTIONS)),
+            first_seed=seed,
+            range=found,
+            budget=Budget(budget),
+        )
+        ours = bench.follow(bench.evaluator(plan))
+        facts = {"repetition": repetition, "budget": budget}
+        bench.note(what="halving", iterations=ours.spent(), **facts)
+        mean = bench.confirm(ours.ranking()[0].policy, method="halving", **facts)
+
+        policy, spent, trials = _optuna(bench, SearchSpace(found, bench.max_iter, bench.epoch), budget, seed)
+        bench.note(what="optuna", iterations=spent, trials=trials, **facts)
+        theirs = bench.confirm(policy, method="optuna", **facts)
+        wins += mean > theirs
+        bench.note(what="compared", halving=mean, optuna=theirs, points=100 * (mean - theirs), **facts)
+    print(f"halving was better in {wins} of {bench.arguments.repetitions} repetitions")
+
+
+def _range(bench: Bench) -> RateRange:
+    """A range for both sides, from the task's own range test; its cost is nobody's."""
+    evaluator = bench.follow(bench.evaluator(Plan(FUNCTIONS, bench.max_iter)), until="search")
+    reached = {
+        trial.spec.policy["base_lr"]: trial.outcome.best.evaluation.top1 if trial.outcome.best else math.nan
+        for trial in bench.database.trials(run=evaluator.run, stage="range")
+        if trial.outcome
+    }
+    found = fix_range(reached, bench.task.dataset.class_count)
+    bench.note(what="range", low=found.low, best=found.best, high=found.high)
+    return found
+
+
+class _Pruned:
+    """An observer that tells Optuna what was measured at the rungs, and stops where it prunes or the budget ends."""
+
+    def __init__(self, trial: Any, rungs: Sequence[int], left: int) -> None:
+        self.trial, self.rungs, self.left = trial, rungs, left
+        self.reached, self.stop, self.best = 0, False, 0.0
+
+    def displayed(self, iteration: int, loss: float, rate: float) -> None:
+        self.reached = iteration
+
+    def measured(self, measurement: Measurement) -> None:
+        if measurement.split is not Split.VALIDATION:
+            return
+        self.reached = measurement.iteration
+        self.best = max(self.best, measurement.evaluation.top1)
+        for rung in self.rungs:
+            if rung <= measurement.iteration < rung + self.rungs[0]:
+                self.trial.report(self.best, rung)
+                self.stop = self.stop or self.trial.should_prune()
+        self.stop = self.stop or self.reached >= self.left
+
+    def saved(self, path: Path) -> None:
+        raise AssertionError(path)
+
+    def stopping(self) -> bool:
+        return self.stop
+
+
+def _optuna(bench: Bench, space: SearchSpace, budget: int, seed: int) -> tuple[Policy, int, int]:
+    """The policy of Optuna's best trial (of those that ended, else of all), iterations spent, trials begun."""
+    optuna = importlib.import_module("optuna")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    shortest = math.ceil(bench.max_iter / 27)
+    rungs = tuple(shortest * 3**step for step in range(3))
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.HyperbandPruner(shortest, bench.max_iter, 3),
+    )
+    engine: Engine = load_engine("torch")
+    spent, trials, best = 0, 0, (False, -1.0, Policy("fixed", base_lr=space.range.best))
+    while spent < budget:
+        trial = study.ask()
+        trials += 1
+        name = trial.suggest_categorical("function", FUNCTIONS)
+        places = space.places(name)
+        policy = space.candidate(name, places[trial.suggest_int(name, 0, len(places) - 1)])
+        watch = _Pruned(trial, rungs, budget - spent)
+        job = replace(bench.job, schedule=policy, seed=seed, test_interval=shortest)
+        outcome: TrialOutcome = engine.train(job, watch)
+        spent += max(outcome.iterations, watch.reached)
+        ended = outcome.status is TrialStatus.COMPLETED
+        diverged = outcome.status is TrialStatus.DIVERGED
+        if diverged or ended:
+            study.tell(trial, 0.0 if diverged else watch.best)
+        else:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        if not diverged:
+            best = max(best, (ended, watch.best, policy), key=lambda row: row[:2])
+    return best[2], spent, trials
+
+
+@contextmanager
+def _bench(arguments: argparse.Namespace) -> Iterator[Bench]:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        connect(home=Path(home)) as database,
+        LocalExecutor(arguments.workers) as executor,
+    ):
+        yield Bench(arguments, database, executor)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["grid", "optuna"], nargs="?", default="grid")
+    parser.add_argument("task", nargs="?", default="digits", help="a solver prototxt or a set-up that lrpolicy ships")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--max-iter", type=int)
+    parser.add_argument("--test-interval", type=int)
+    parser.add_argument("--candidates", type=int, default=3, help="of each function (grid)")
+    parser.add_argument("--share", type=float, default=0.1, help="of the grid's iterations, for halving (grid)")
+    parser.add_argument("--budget", type=int, help="iterations of each side (optuna)  [default: 10 trainings]")
+    parser.add_argument("--repetitions", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "tuning.jsonl")
+    arguments = parser.parse_args()
+    if arguments.part == "optuna" and importlib.util.find_spec("optuna") is None:
+        parser.error("optuna is not installed: pip install optuna")
+    try:
+        _run(arguments)
+    except LrpolicyError as error:
+        raise SystemExit(str(error)) from None
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    with _bench(arguments) as bench:
+        machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {arguments.workers} workers"
+        bench.note(what="machine", machine=machine, part=arguments.part, share=arguments.share)
+        (against_grid if arguments.part == "grid" else against_optuna)(bench)
+
+
+if __name__ == "__main__":
+    main()

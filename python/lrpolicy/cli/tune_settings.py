@@ -1,0 +1,88 @@
+"""What `lrpolicy tune` was asked for, as the database keeps it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrpolicy.engines.base import TrainingJob
+from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.evaluator import Budget, Plan
+from lrpolicy.goals import find_goal
+from lrpolicy.policies import canonical_name
+from lrpolicy.records import Protocol
+from lrpolicy.search import RateRange, paper_functions
+from lrpolicy.solver import Solver
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for, as the database keeps it, so that --resume asks for the same.
+
+    `range` (low, best, high) and `range_from` are what the database had stored for a task like this one when the run
+    began: later it may know more.
+    """
+
+    target: str
+    data: str | None
+    policies: str | None
+    max_iter: int | None
+    scan_iter: int | None
+    test_interval: int | None
+    candidates: int
+    seeds: int
+    seed: int
+    protocol: str
+    engine: str
+    device: str
+    workers: int | None
+    search: str = "halving"
+    budget: str | None = None
+    goal: str = "accuracy"
+    top1: float | None = None
+    range: tuple[float, float, float] | None = None
+    range_from: str | None = None
+
+    def job(self, solver: Solver) -> TrainingJob:
+        """What all trials share."""
+        cores = len(os.sched_getaffinity(0))
+        return TrainingJob(
+            solver,
+            data=None if self.data is None else Path(self.data),
+            test_interval=self.test_interval,
+            protocol=Protocol(self.protocol),
+            device=self.device,
+            threads=max(1, cores // self.places),
+        )
+
+    @property
+    def places(self) -> int:
+        """Trials at a time: one for each core, or one for a GPU."""
+        cores = len(os.sched_getaffinity(0))
+        return self.workers or (cores if self.device == "cpu" else 1)
+
+    def plan(self, solver: Solver) -> Plan:
+        """What the evaluator tries. Raises InputError for a policy that is not one of the paper's 13."""
+        max_iter = self.max_iter or solver.message.max_iter
+        return Plan(
+            functions=tuple(paper_functions() if self.policies is None else _functions(self.policies)),
+            max_iter=max_iter,
+            scan_iter=self.scan_iter,
+            candidates=self.candidates,
+            seeds=self.seeds,
+            first_seed=self.seed,
+            range=None if self.range is None else RateRange(*self.range),
+            search=self.search,
+            budget=None if self.budget is None else Budget.parse(self.budget),
+            goal=find_goal(self.goal, self.top1),
+        )
+
+
+def _functions(names: str) -> list[str]:
+    known = paper_functions()
+    functions = [canonical_name(name.strip())[0] for name in names.split(",") if name.strip()]
+    for name in functions:
+        if name not in known:
+            raise InputError(f'--policies: "{name}" is not one of the 13 policies', remedy=did_you_mean(name, known))
+    return list(dict.fromkeys(functions))

@@ -1,0 +1,34 @@
+"""The LR policy evaluator (LRBench paper, section IV): finds the range, tries candidates, measures the best again.
+
+Three stages, each a set of independent trials. *range*: short trials with fixed rates find where training works.
+*search*: candidates of every function, one seed each, shrunk to a few short rungs (`halving`) or in full (the grid).
+*final*: the best candidate of each function with fresh seeds, so that what selected a policy is not what ranks it.
+A budget is divided over them (`plan`). Whatever happens is stored before anyone hears of it (`stages`).
+"""
+
+from __future__ import annotations
+
+from lrpolicy.evaluator.budget import Budget
+from lrpolicy.evaluator.evaluator import Evaluator, Planned, Step, iterations_per_epoch, setting_of
+from lrpolicy.evaluator.halving import NotPromoted
+from lrpolicy.evaluator.known_range import known_range, origin_text
+from lrpolicy.evaluator.plan import SEARCHES, Layout, Plan, Rung, expected
+from lrpolicy.evaluator.stages import StageStarted
+
+__all__ = [
+    "SEARCHES",
+    "Budget",
+    "Evaluator",
+    "Layout",
+    "NotPromoted",
+    "Plan",
+    "Planned",
+    "Rung",
+    "StageStarted",
+    "Step",
+    "expected",
+    "iterations_per_epoch",
+    "known_range",
+    "origin_text",
+    "setting_of",
+]

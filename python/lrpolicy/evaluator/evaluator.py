@@ -1,0 +1,202 @@
+"""The LR policy evaluator (LRBench paper, section IV): finds the range, tries candidates, measures the best again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import InitVar, dataclass, field
+
+from lrpolicy.database import Database, Setting, StoredTrial
+from lrpolicy.engines.base import TrainingJob
+from lrpolicy.errors import InputError
+from lrpolicy.evaluator.budget import Speed
+from lrpolicy.evaluator.halving import (
+    Candidate,
+    Climbed,
+    NotPromoted,
+    climbed,
+    finalists,
+    first_candidates,
+    not_promoted,
+)
+from lrpolicy.evaluator.plan import Layout, Plan, expected, lay_out, promoted, scan_iterations
+from lrpolicy.evaluator.stages import Stages, StageStarted
+from lrpolicy.executors.base import Event, Executor
+from lrpolicy.policies import Policy
+from lrpolicy.range_test import coarse_rates, finer_rates, fix_range
+from lrpolicy.ranking import RankedPolicy, Result, rank
+from lrpolicy.records import Measurement, Protocol, Split, Task, TrialStatus
+from lrpolicy.search import RateRange, SearchSpace
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Search and finals are laid out: what follows, in numbers."""
+
+    layout: Layout
+
+
+Step = StageStarted | Planned | Event
+Steps = Generator[Step, None, None]
+
+
+@dataclass
+class Evaluator:
+    """One tuning run: its job (the solver, net and data all trials share), its plan, where it runs and is stored.
+
+    `setting` is what the trials are stored under; by default it is read from the job's solver. `places` is how many
+    trials run at a time. After `evaluate`, `not_promoted` lists the functions that have no place in the ranking.
+    """
+
+    job: TrainingJob
+    task: Task
+    plan: Plan
+    executor: Executor
+    database: Database
+    run: int
+    engine: str = "torch"
+    setting: InitVar[Setting | None] = None
+    places: int = 1
+    not_promoted: list[NotPromoted] = field(default_factory=list, init=False)
+
+    def __post_init__(self, setting: Setting | None) -> None:
+        found = setting or setting_of(self.job)
+        self._stages = Stages(self.job, found, self.executor, self.database, self.run, self.engine)
+        self.iterations_per_epoch = iterations_per_epoch(self.task, found)
+
+    def evaluate(self) -> Steps:
+        """Run the stages; yields what happens. What an earlier run finished is read, not repeated.
+
+        Raises InputError, before anything trains, where the budget is too small.
+        """
+        expected(self.plan, self.iterations_per_epoch)
+        found = self.plan.range
+        if found is None:
+            found = yield from self._scan()
+        space = self._space(found, self.plan.max_iter)
+        layout = yield from self._lay_out(found)
+        rungs: list[Climbed] = []
+        candidates = first_candidates(space, self.plan.functions, layout.candidates)
+        for rung in layout.rungs:
+            policies = self._fitted(candidates, self._space(found, rung.iterations))
+            yield from self._train("search", list(policies.values()), [self.plan.first_seed], rung.iterations)
+            rungs.append(climbed(rung.iterations, policies, self.ranking("search", rung.iterations)))
+            candidates = list(rungs[-1].order[: promoted(rung.candidates)])
+        chosen = finalists(rungs, layout.finalists)
+        self.not_promoted = not_promoted(rungs, self.plan.functions, chosen)
+        seeds = [self.plan.first_seed + 1 + extra for extra in range(layout.seeds)]
+        yield from self._train("final", list(self._fitted(chosen, space).values()), seeds, self.plan.max_iter)
+
+    def ranking(self, stage: str = "final", max_iter: int | None = None) -> list[RankedPolicy]:
+        """The ranked table of a stage (of its trials of this length), read from the database."""
+        return rank(map(self._result, self._stages.results(stage, max_iter)), self.plan.goal)
+
+    def measurements(self, stage: str = "final") -> dict[Policy, list[Measurement]]:
+        """What the first finished trial of each policy measured on the split that steers, in order of iteration."""
+        found: dict[Policy, list[Measurement]] = {}
+        for trial in self._stages.results(stage):
+            policy = Policy.from_dict(trial.spec.policy)
+            if trial.status is TrialStatus.COMPLETED and policy not in found:
+                found[policy] = self._measured(trial.id)
+        return found
+
+    def spent(self) -> dict[str, int]:
+        """Stage -> the iterations of its trials, as far as they are done."""
+        spent: dict[str, int] = {}
+        for trial in self.database.trials(run=self.run):
+            if trial.outcome is not None:
+                spent[trial.spec.stage] = spent.get(trial.spec.stage, 0) + trial.outcome.iterations
+        return spent
+
+    def _scan(self) -> Generator[Step, None, RateRange]:
+        coarse = yield from self._try_rates(coarse_rates())
+        finer = yield from self._try_rates(finer_rates(coarse))
+        return fix_range(coarse | finer, self.task.dataset.class_count)
+
+    def _try_rates(self, rates: Iterable[float]) -> Generator[Step, None, dict[float, float]]:
+        """Rate -> best Top-1 of its range trial, NaN where it diverged before it learned; failed ones are left out."""
+        policies = self._exact(Policy("fixed", base_lr=rate) for rate in rates)
+        length = scan_iterations(self.plan, self.iterations_per_epoch)
+        yield from self._train("range", policies, [self.plan.first_seed], length)
+        outcomes = {Policy.from_dict(trial.spec.policy): trial.outcome for trial in self._stages.results("range")}
+        reached = {policy.rate(0): outcomes[policy] for policy in policies if policy in outcomes}
+        return {
+            rate: math.nan if outcome is None or outcome.best is None else outcome.best.evaluation.top1
+            for rate, outcome in reached.items()
+        }
+
+    def _lay_out(self, found: RateRange) -> Generator[Step, None, Layout]:
+        """Divide what is left of the budget; time needs the speed first, taken from stored trials, so that a resumed
+        run comes to the same numbers.
+        """
+        budget, epoch = self.plan.budget, self.iterations_per_epoch
+        if budget is None:
+            layout = lay_out(self.plan, epoch)
+        else:
+            if budget.needs_speed and self.plan.range is not None:
+                yield from self._first_trial(found)
+            speed = Speed(epoch, self._speed() if budget.needs_speed else math.nan)
+            layout = lay_out(self.plan, epoch, budget.iterations(speed) - self._spent_on_range())
+        yield Planned(layout)
+        return layout
+
+    def _first_trial(self, found: RateRange) -> Steps:
+        """The first trial of the search, ahead of the others: without a range stage it is what shows the speed."""
+        length = lay_out(self.plan, self.iterations_per_epoch).rungs[0].iterations
+        space = self._space(found, length)
+        first = self._exact([space.candidate(self.plan.functions[0], 0)])
+        yield from self._train("search", first, [self.plan.first_seed], length)
+
+    def _speed(self) -> float:
+        """Iterations per second of all workers together."""
+        trials = self._stages.results("range") or self._stages.results("search")[:1]
+        outcomes = [trial.outcome for trial in trials if trial.outcome is not None]
+        seconds = sum(outcome.seconds for outcome in outcomes)
+        if not seconds:
+            raise InputError("the speed could not be measured", remedy="give the budget in iterations or epochs")
+        return self.places * sum(outcome.iterations for outcome in outcomes) / seconds
+
+    def _spent_on_range(self) -> int:
+        return sum(trial.outcome.iterations for trial in self._stages.results("range") if trial.outcome)
+
+    def _train(self, name: str, policies: Sequence[Policy], seeds: Sequence[int], length: int) -> Steps:
+        interval = self.job.test_interval or self.job.solver.message.test_interval
+        if self.plan.goal.target is not None:  # when the target is reached must be seen in short trials too
+            interval = min(interval, max(1, interval * length // self.plan.max_iter))
+        yield from self._stages.train(name, list(dict.fromkeys(policies)), seeds, length, interval)
+
+    def _space(self, found: RateRange, max_iter: int) -> SearchSpace:
+        return SearchSpace(found, max_iter, self.iterations_per_epoch)
+
+    def _fitted(self, candidates: Iterable[Candidate], space: SearchSpace) -> dict[Candidate, Policy]:
+        return {candidate: self._exact([candidate.policy(space)])[0] for candidate in candidates}
+
+    def _exact(self, policies: Iterable[Policy]) -> list[Policy]:
+        """The policies as a prototxt holds them: float32 fields, so that what was tried is what can be written."""
+        return [self.job.solver.with_policy(policy).policy for policy in policies]
+
+    def _result(self, trial: StoredTrial) -> Result:
+        assert trial.outcome is not None
+        needed = self.plan.goal.target is not None
+        return Result(trial.spec, trial.outcome, self._measured(trial.id) if needed else ())
+
+    def _measured(self, trial: int) -> list[Measurement]:
+        split = Split.TEST if self.job.protocol is Protocol.PAPER else Split.VALIDATION
+        return [m for m in self.database.measurements(trial) if m.split is split]
+
+
+def iterations_per_epoch(task: Task, setting: Setting) -> int:
+    """The updates that see the training data once; at least 1."""
+    return max(1, math.ceil(task.dataset.train_size / setting.batch_size))
+
+
+def setting_of(job: TrainingJob) -> Setting:
+    """How the trials of a job train, as its solver says. Raises InputError where its net cannot be read."""
+    message = job.solver.message
+    return Setting(
+        max_iter=job.max_iter or message.max_iter,
+        batch_size=job.solver.batch_size * int(message.iter_size),
+        optimizer=job.solver.solver_type,
+        momentum=message.momentum,
+        weight_decay=message.weight_decay,
+    )

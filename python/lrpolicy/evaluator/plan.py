@@ -1,0 +1,183 @@
+"""What a tuning run tries, and how a budget is divided over its stages: plain arithmetic, nothing trains here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.evaluator.budget import Budget, Speed
+from lrpolicy.goals import Goal, find_goal
+from lrpolicy.range_test import coarse_rates
+from lrpolicy.search import RateRange, candidate_count
+
+SEARCHES = ("halving", "grid")
+
+# Each rung of the halving trains this many times longer than the one before, and this share of it goes on.
+ETA = 3
+_LONGEST_RUNG, _MOST_RUNGS = ETA, 3
+# The shortest rung is an epoch; where an epoch is longer than this many updates, these are enough to compare.
+ENOUGH_UPDATES = 50
+# The range test's share of a budget, and the share of the rest that the search may take.
+_RANGE_SHARE, _SEARCH_SHARE = 0.2, 0.5
+# A table of one or two compares little: so many finalists are worth more than several seeds.
+_LEAST_FINALISTS = 3
+# The finer rates are at most three.
+RANGE_TRIALS = len(coarse_rates()) + 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a tuning run tries. Iterations count updates; `scan_iter` is the length of a range trial.
+
+    `search` is "grid" (every candidate trains in full) or "halving" (candidates shrunk to short rungs, the best third
+    of which goes on). `budget` limits all stages together; without one nothing is left out. `range` skips the range
+    stage.
+
+    Raises InputError for a count below 1 and an unknown search.
+    """
+
+    functions: tuple[str, ...]
+    max_iter: int
+    scan_iter: int | None = None
+    candidates: int = 3
+    seeds: int = 3
+    first_seed: int = 1
+    range: RateRange | None = None
+    search: str = "halving"
+    budget: Budget | None = None
+    goal: Goal = field(default_factory=lambda: find_goal("accuracy"))
+
+    def __post_init__(self) -> None:
+        for name in ("max_iter", "scan_iter", "candidates", "seeds"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InputError(f"{name} must be 1 or more", got=getattr(self, name))
+        if self.search not in SEARCHES:
+            raise InputError(f'search "{self.search}" is unknown', remedy=did_you_mean(self.search, SEARCHES))
+        if not self.functions:
+            raise InputError("a tuning run needs at least one policy")
+
+
+@dataclass(frozen=True)
+class Rung:
+    """So many candidates train for so many iterations."""
+
+    candidates: int
+    iterations: int
+
+    @property
+    def cost(self) -> int:
+        """All its iterations."""
+        return self.candidates * self.iterations
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A plan in numbers: `candidates` of each function enter the rungs; the finals are `finalists` x `seeds`."""
+
+    candidates: int
+    rungs: tuple[Rung, ...]
+    finalists: int
+    seeds: int
+    max_iter: int
+
+    @property
+    def iterations(self) -> int:
+        """What search and finals cost at most."""
+        return sum(rung.cost for rung in self.rungs) + self.finalists * self.seeds * self.max_iter
+
+    def __str__(self) -> str:
+        rungs = (f"{_many(rung.candidates, 'candidate')} x {rung.iterations} iterations" for rung in self.rungs)
+        policies, seeds = _many(self.finalists, "policy", "policies"), _many(self.seeds, "fresh seed")
+        return f"search {', then '.join(rungs)}; final {policies} x {seeds} x {self.max_iter} iterations"
+
+
+def rung_lengths(plan: Plan, epoch: int) -> tuple[int, ...]:
+    """The iterations of each rung of the plan's search, the shortest first; the grid is a single one, in full."""
+    if plan.search == "grid":
+        return (plan.max_iter,)
+    lengths = (math.ceil(plan.max_iter / _LONGEST_RUNG / ETA**step) for step in reversed(range(_MOST_RUNGS)))
+    # A training too short for any rung is its own: then halving is the grid.
+    return tuple(length for length in lengths if length >= min(epoch, ENOUGH_UPDATES)) or (plan.max_iter,)
+
+
+def scan_iterations(plan: Plan, epoch: int) -> int:
+    """The iterations of a range trial: what the plan says, else a quarter of a training, less where money is short."""
+    if plan.scan_iter is not None:
+        return plan.scan_iter
+    longest = max(1, plan.max_iter // 4)
+    if plan.budget is None:
+        return longest
+    if plan.budget.needs_speed:  # not known yet: as short as is useful
+        return min(longest, max(ENOUGH_UPDATES, rung_lengths(plan, epoch)[0]))
+    share = _RANGE_SHARE * plan.budget.amount * (epoch if plan.budget.unit == "epochs" else 1)
+    return max(1, min(longest, int(share / RANGE_TRIALS)))
+
+
+def lay_out(plan: Plan, epoch: int, left: int | None = None) -> Layout:
+    """The plan in numbers, so that search and finals cost at most `left` iterations (None: what they need).
+
+    Where not everything fits, the candidates of each function are cut first, so that the search takes at most half of
+    what is left; then the finalists, down to three; then their seeds; then the finalists again. Every function keeps a
+    candidate.
+
+    Raises:
+        InputError: not even one candidate of each function and one finalist with one seed fit.
+    """
+    count = len(plan.functions)
+    layouts = [_layout(plan, epoch, candidates) for candidates in range(plan.candidates, 0, -1)]
+    if left is None or layouts[0].iterations <= left:
+        return layouts[0]
+    most = min(_SEARCH_SHARE * left, left - plan.max_iter)
+    chosen = next((layout for layout in layouts if _search_cost(layout) <= most), layouts[-1])
+    trainings = (left - _search_cost(chosen)) // plan.max_iter
+    if trainings < 1:
+        least = _search_cost(layouts[-1]) + plan.max_iter
+        raise InputError(
+            f"the budget is too small: after the range test {max(0, left)} iterations are left, and {count} policies "
+            f"need {least} for one candidate each and one final training",
+            remedy="raise the budget, or lower max_iter or the number of policies",
+        )
+    enough = min(_LEAST_FINALISTS, count)
+    seeds = next((seeds for seeds in range(plan.seeds, 0, -1) if trainings // seeds >= enough), 1)
+    return Layout(chosen.candidates, chosen.rungs, min(count, trainings // seeds), seeds, plan.max_iter)
+
+
+def expected(plan: Plan, epoch: int) -> tuple[Rung | None, Layout | None]:
+    """What the range stage (None: it is skipped) and the rest cost at most, known before anything trains.
+
+    The rest is None for a budget of time, which is laid out once the speed is measured. Raises InputError where the
+    budget is too small.
+    """
+    scan = None if plan.range else Rung(RANGE_TRIALS, scan_iterations(plan, epoch))
+    if plan.budget is None:
+        return scan, lay_out(plan, epoch)
+    if plan.budget.needs_speed:
+        return scan, None
+    return scan, lay_out(plan, epoch, plan.budget.iterations(Speed(epoch)) - (scan.cost if scan else 0))
+
+
+def _layout(plan: Plan, epoch: int, candidates: int) -> Layout:
+    entered = sum(min(candidates, candidate_count(name)) for name in plan.functions)
+    rungs = tuple(_rungs(entered, rung_lengths(plan, epoch)))
+    return Layout(candidates, rungs, len(plan.functions), plan.seeds, plan.max_iter)
+
+
+def _rungs(candidates: int, lengths: tuple[int, ...]) -> Iterator[Rung]:
+    for length in lengths:
+        yield Rung(candidates, length)
+        candidates = promoted(candidates)
+
+
+def promoted(candidates: int) -> int:
+    """How many of a rung's candidates go on."""
+    return max(1, candidates // ETA)
+
+
+def _search_cost(layout: Layout) -> int:
+    return sum(rung.cost for rung in layout.rungs)
+
+
+def _many(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,113 @@
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lrpolicy.errors import InputError
+from lrpolicy.evaluator import Budget, Plan
+from lrpolicy.evaluator.plan import RANGE_TRIALS, Rung, lay_out, rung_lengths, scan_iterations
+from lrpolicy.search import paper_functions
+
+ALL = tuple(paper_functions())
+
+
+def test_halving_trains_in_rungs_three_times_longer_each():
+    layout = lay_out(Plan(ALL, max_iter=2700), epoch=50)
+    assert layout.rungs == (Rung(39, 100), Rung(13, 300), Rung(4, 900))
+    assert (layout.finalists, layout.seeds) == (13, 3)
+    assert layout.iterations == 39 * 100 + 13 * 300 + 4 * 900 + 13 * 3 * 2700
+
+
+def test_the_grid_is_a_single_rung_in_full():
+    layout = lay_out(Plan(ALL, max_iter=2700, search="grid"), epoch=50)
+    assert layout.rungs == (Rung(39, 2700),)
+    assert layout.iterations == (39 + 39) * 2700
+
+
+@pytest.mark.parametrize(
+    ("max_iter", "epoch", "lengths"),
+    [
+        (600, 21, (23, 67, 200)),  # an epoch is enough
+        (10_000, 550, (371, 1112, 3334)),  # less than an epoch, but enough updates
+        (600, 550, (67, 200)),
+        (90, 550, (90,)),  # nothing is short enough to pay: the grid
+    ],
+)
+def test_a_rung_is_an_epoch_or_enough_updates(max_iter, epoch, lengths):
+    assert rung_lengths(Plan(("tri",), max_iter), epoch) == lengths
+
+
+def test_functions_with_few_candidates_enter_with_those():
+    layout = lay_out(Plan(("fixed", "tri"), max_iter=2700, candidates=10), epoch=50)
+    assert layout.rungs[0].candidates == 4 + 10
+
+
+@given(
+    functions=st.lists(st.sampled_from(ALL), min_size=1, max_size=13, unique=True),
+    max_iter=st.integers(1, 20_000),
+    epoch=st.integers(1, 2000),
+    candidates=st.integers(1, 12),
+    seeds=st.integers(1, 5),
+    left=st.integers(1, 3_000_000),
+    search=st.sampled_from(["halving", "grid"]),
+)
+@example(functions=["fixed", "step"], max_iter=46, epoch=1, candidates=4, seeds=1, left=88, search="halving")
+def test_a_layout_never_costs_more_than_is_left(functions, max_iter, epoch, candidates, seeds, left, search):
+    plan = Plan(tuple(functions), max_iter, candidates=candidates, seeds=seeds, search=search)
+    try:
+        layout = lay_out(plan, epoch, left)
+    except InputError:
+        least = lay_out(Plan(tuple(functions), max_iter, candidates=1, search=search), epoch)
+        assert sum(rung.cost for rung in least.rungs) + max_iter > left
+        return
+    assert layout.iterations <= left
+    assert layout.rungs[0].candidates >= len(functions)
+    assert 1 <= layout.finalists <= len(functions)
+    assert 1 <= layout.seeds <= seeds
+
+
+@given(budget=st.integers(200, 1_000_000), max_iter=st.integers(4, 20_000), epoch=st.integers(1, 2000))
+def test_the_range_test_takes_a_fifth_of_a_budget_at_most(budget, max_iter, epoch):
+    length = scan_iterations(Plan(("tri",), max_iter, budget=Budget(budget)), epoch)
+    assert 1 <= length <= max_iter / 4
+    assert RANGE_TRIALS * length <= max(RANGE_TRIALS, 0.2 * budget)
+
+
+def test_a_budget_too_small_says_what_would_do():
+    with pytest.raises(InputError, match=r"the budget is too small: .* 2000 iterations are left.* need 6100") as error:
+        lay_out(Plan(ALL, max_iter=2700), epoch=50, left=2000)
+    assert "raise the budget" in str(error.value)
+    assert lay_out(Plan(ALL, max_iter=2700), epoch=50, left=6100).iterations == 6100
+    with pytest.raises(InputError, match="0 iterations are left"):
+        lay_out(Plan(ALL, max_iter=2700), epoch=50, left=-5)
+
+
+@pytest.mark.parametrize(
+    ("trainings", "finalists", "seeds"),
+    [(1, 1, 1), (2, 2, 1), (3, 3, 1), (6, 3, 2), (9, 3, 3), (12, 4, 3), (38, 12, 3)],
+)
+def test_few_finalists_give_up_seeds_first(trainings, finalists, seeds):
+    plan = Plan(ALL, max_iter=2700, candidates=1)
+    search = lay_out(plan, epoch=50).iterations - 39 * 2700
+    layout = lay_out(plan, epoch=50, left=search + trainings * 2700)
+    assert (layout.finalists, layout.seeds) == (finalists, seeds)
+
+
+def test_a_layout_is_said_in_words():
+    text = str(lay_out(Plan(("tri", "sin", "cos"), max_iter=270, candidates=1, seeds=1), epoch=30))
+    assert text == (
+        "search 3 candidates x 30 iterations, then 1 candidate x 90 iterations; "
+        "final 3 policies x 1 fresh seed x 270 iterations"
+    )
+
+
+@pytest.mark.parametrize("field", ["max_iter", "scan_iter", "candidates", "seeds"])
+def test_counts_are_positive(field):
+    with pytest.raises(InputError, match=f"{field} must be 1 or more, got 0"):
+        Plan(**{"functions": ("fixed",), "max_iter": 1, "scan_iter": 1, field: 0})
+
+
+def test_an_unknown_search_and_no_policy():
+    with pytest.raises(InputError, match='search "gird" is unknown; known: grid, halving; did you mean "grid"'):
+        Plan(("tri",), 10, search="gird")
+    with pytest.raises(InputError, match="at least one policy"):
+        Plan((), 10)
