@@ -57,7 +57,7 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     ("arguments", "parts"),
     [
         (["polices"], ['command "polices" is unknown', 'did you mean "policies"?', "see lrpolicy --help"]),
-        (["zzzz"], ["known: data, doctor, explain"]),
+        (["zzzz"], ["known: data, db, doctor, explain"]),
         (["policies", "--jsno"], ["lrpolicy policies:", "--json", "see lrpolicy policies --help"]),
         (["rate"], ["Missing argument 'SOLVER'"]),
         (["plot", "tri", "--max-iter", "0"], ["--max-iter", "x>=1"]),

@@ -193,12 +193,12 @@ def test_all_trials_failing_is_said_once(database):
         run_to_the_end(evaluator)
 
 
-def test_stopping_after_every_event_changes_nothing(database):
+def test_stopping_after_any_event_changes_nothing(database):
     plan = Plan(("fixed", "tri2"), max_iter=270, scan_iter=20, candidates=2, seeds=1)
     whole = evaluator_of(database, plan)
     count = len(run_to_the_end(whole))
     table, done = ranking_rows(whole.ranking()), trials(database, whole)
-    for stop in range(1, count):
+    for stop in range(1, count, 3):  # a trial has seven events: every kind of stop is met
         evaluator = evaluator_of(database, plan)
         with contextlib.closing(evaluator.evaluate()) as events:
             seen = [next(events) for _ in range(stop)]
