@@ -43,9 +43,14 @@ class RunResults:
         return [trial for trial in self.trials if trial.spec.stage == stage and trial.status in _IS_RESULT]
 
     def results(self) -> list[Result]:
-        """The results of the ranked stage."""
+        """The results of the ranked stage; of a stage with rungs those of the longest, since lengths do not compare."""
         trials = self.of_stage(self.stage)
-        return [Result(t.spec, t.outcome, self.measurements.get(t.id, ())) for t in trials if t.outcome]
+        longest = max((trial.spec.max_iter for trial in trials), default=0)
+        return [
+            Result(trial.spec, trial.outcome, self.measurements.get(trial.id, ()))
+            for trial in trials
+            if trial.outcome and trial.spec.max_iter == longest
+        ]
 
     def accidents(self) -> list[StoredTrial]:
         """The trials that diverged or failed, of all stages."""
