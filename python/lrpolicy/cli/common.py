@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,6 +57,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         result.add_row(*map(Text, row))
     return result
+
+
+def waiting(text: str) -> AbstractContextManager[object]:
+    """Say on a terminal what takes a moment, while a `with` block lasts."""
+    from rich.console import Console
+
+    return Console(stderr=True).status(text)
 
 
 def note(text: str) -> None:

@@ -14,7 +14,17 @@ from typing import Any
 
 import click
 
-from lrpolicy.cli.common import console, examples, json_option, note, print_json, read_solver, table
+from lrpolicy.cli.common import (
+    console,
+    data_folder,
+    examples,
+    json_option,
+    note,
+    print_json,
+    read_solver,
+    table,
+    waiting,
+)
 from lrpolicy.cli.range_progress import RangeProgress
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
@@ -140,9 +150,10 @@ def range_test(
     picture = _writable(plot or Path(f"range-test-{Path(solver).stem}.png"))
     places = settings.places
     threads = max(1, len(os.sched_getaffinity(0)) // places)
-    job = TrainingJob(read, data=data, weights=weights, device=settings.device, threads=threads)
+    job = TrainingJob(read, data=data_folder(solver, data), weights=weights, device=settings.device, threads=threads)
     batch = read.batch_size * read.message.iter_size
-    task = load_engine(settings.engine).describe(job)
+    with waiting("reading the net and its data"):
+        task = load_engine(settings.engine).describe(job)
     epoch = max(1, math.ceil(task.dataset.train_size / batch))
     confirmation = None
     with LocalExecutor(places) as executor, _interruptible(), RangeProgress() as progress:

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from lrpolicy import zoo
-from lrpolicy.cli.common import console, data_folder, examples, json_option, note, print_json, read_solver
+from lrpolicy.cli.common import console, data_folder, examples, json_option, note, print_json, read_solver, waiting
 from lrpolicy.cli.progress import TuneProgress
 from lrpolicy.cli.tune_settings import Settings
 from lrpolicy.cli.versions import hardware, versions
@@ -118,7 +118,8 @@ def tune(
 def _tune(settings: Settings, run: int | None, database: Database, out: Path | None, as_json: bool, cold: bool) -> None:
     solver = read_solver(settings.target)
     job = settings.job(solver)
-    task = load_engine(settings.engine).describe(job)
+    with waiting("reading the net and its data"):
+        task = load_engine(settings.engine).describe(job)
     if run is None:
         known = None if cold else known_range(database, task, setting_of(job))
         if known is not None:
