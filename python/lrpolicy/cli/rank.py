@@ -76,7 +76,8 @@ def rank(
     title = f"Run {found.run.id}, {printable(task.network.name)} on {printable(task.dataset.name)}"
     under = "" if wanted.target is None else f" ({100 * wanted.target:g} % Top-1)"
     click.echo(f"{title}: {wanted.words}{under}")
-    console().print(standings_table(verdict, found.split, top))
+    screen = console()
+    screen.print(standings_table(verdict, found.split, top, width=screen.width))
     for sentence in (basis(found, ranking), *verdict.words(top)):
         click.echo(sentence)
 

@@ -155,7 +155,8 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
         )
         return
     click.echo(f"{title}, ranked under {plan.goal.name}: {plan.goal.words}")
-    console().print(standings_table(verdict, steering_split(job.protocol)))
+    screen = console()
+    screen.print(standings_table(verdict, steering_split(job.protocol), width=screen.width))
     for line in (*verdict.words(), *map(_unranked_text, evaluator.not_promoted), _spent_text(evaluator)):
         click.echo(line)
     click.echo(f"The winner as a solver: {files.winner}; the picture: {files.picture}")

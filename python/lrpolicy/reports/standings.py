@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +18,8 @@ from lrpolicy.reports.results import parameters_text, percent, ranking_rows
 from lrpolicy.verdict import Standing, Verdict
 
 Cell = Callable[[Standing], str]
+# From this width on a terminal holds all columns side by side.
+_WIDE = 140
 
 
 def columns(verdict: Verdict, split: Split, top: int | None = None) -> dict[str, list[str]]:
@@ -54,19 +56,29 @@ _METRICS: Mapping[str, Cell] = MappingProxyType(
 )
 
 
-def standings_table(verdict: Verdict, split: Split, top: int | None = None) -> Group:
-    """The ranked table for a terminal, and below it how each policy was set."""
+def standings_table(verdict: Verdict, split: Split, top: int | None = None, *, width: int = _WIDE) -> Group:
+    """The ranked table for a terminal of `width` characters, and below it how each policy was set.
+
+    Where it is narrow the metrics after the accuracy stand in a table of their own.
+    """
+    found = columns(verdict, split, top)
+    cut = len(found) if width >= _WIDE else 1 + list(found).index("test %")
+    parts = [dict(list(found.items())[:cut]), dict(list(found.items())[cut:])]
+    settings = Table.grid(padding=(0, 2))
+    for standing in verdict.top(top):
+        settings.add_row(str(standing.row.rank), standing.row.policy.name, Text(setting_text(standing.row)))
+    return Group(*[_metrics_table(verdict.top(top), part) for part in parts if part], settings, "")
+
+
+def _metrics_table(standings: Sequence[Standing], found: Mapping[str, list[str]]) -> Table:
     metrics = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     metrics.add_column("", no_wrap=True, min_width=2)
     metrics.add_column("policy", no_wrap=True, min_width=9)
-    found = columns(verdict, split, top)
     for heading in found:
         metrics.add_column(Text(heading), justify="right", no_wrap=True)
-    settings = Table.grid(padding=(0, 2))
-    for standing, *cells in zip(verdict.top(top), *found.values(), strict=True):
+    for standing, *cells in zip(standings, *found.values(), strict=True):
         metrics.add_row(str(standing.row.rank), standing.row.policy.name, *map(Text, cells))
-        settings.add_row(str(standing.row.rank), standing.row.policy.name, Text(setting_text(standing.row)))
-    return Group(metrics, settings, "")
+    return metrics
 
 
 def standings_json(verdict: Verdict, top: int | None = None) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
+from rich.console import Console
 
 from lrpolicy.cli import run
 from lrpolicy.database import connect
 from lrpolicy.database.embedded import EmbeddedServer
 from lrpolicy.policies import Policy
 from lrpolicy.records import DatasetInfo, NetworkInfo, Task, TrialOutcome, TrialSpec, TrialStatus
+from lrpolicy.reports.standings import standings_table
+from support.stored_run import stored_run, verdict_of
 
 
 def ranked(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -136,3 +140,15 @@ def test_a_run_without_results_says_how_it_stands(
         assert run(["report", "-o", str(tmp_path / "r.html")]) == 1
         assert "no policy finished a trial: nothing to report" in capsys.readouterr().err
         assert not (tmp_path / "r.html").exists()
+
+
+def test_a_narrow_terminal_gets_two_tables_with_every_column_whole() -> None:
+    found = stored_run()
+    narrow, wide = (Console(width=width, record=True, file=io.StringIO()) for width in (80, 160))
+    for screen in (narrow, wide):
+        screen.print(standings_table(verdict_of(found), found.split, width=screen.width))
+    shown = narrow.export_text()
+    words, expected = ({word for word in text.split() if "─" not in word} for text in (shown, wide.export_text()))
+    assert words == expected  # nothing is cut off
+    assert shown.count(" policy ") == 2
+    assert max(map(len, shown.splitlines())) <= 80
