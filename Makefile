@@ -19,7 +19,7 @@ BUILD_TOOLS := scikit-build-core pybind11 cmake ninja
 # The demo is content with the developers' installation where there is one.
 DEMO_READY := $(if $(wildcard .venv/.ready-dev),.venv/.ready-dev,.venv/.ready-all)
 
-.PHONY: help demo test setup lint format sanitize cuda bench readme wheel clean
+.PHONY: help demo test setup lint format sanitize cuda caffe bench readme wheel clean
 .DELETE_ON_ERROR:
 
 help:  ## say what can be made
@@ -53,6 +53,9 @@ sanitize: setup .venv/.has-gtest  ## run the C++ tests under AddressSanitizer an
 cuda: setup  ## compile the CUDA sources, where nvcc is installed
 	@if command -v nvcc >/dev/null; then cmake --preset cuda && cmake --build --preset cuda; \
 	else echo 'make cuda: skipped, there is no nvcc here'; fi
+
+caffe:  ## build a Caffe that knows every policy (minutes; CAFFE_SRC=DIR: from a copy of that tree)
+	@PYTHON=$(PYTHON) CAFFE_SRC='$(CAFFE_SRC)' sh caffe_patch/build_caffe.sh
 
 bench: setup  ## run the benchmarks
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

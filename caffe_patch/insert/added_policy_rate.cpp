@@ -1,0 +1,4 @@
+  double added_policy_rate;
+  if (AddedPolicyRate(this->param_, this->iter_, &added_policy_rate)) {
+    return Dtype(added_policy_rate);
+  }

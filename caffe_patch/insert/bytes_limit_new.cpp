@@ -1,0 +1,3 @@
+#else
+  coded_input->SetTotalBytesLimit(kProtoReadBytesLimit);
+#endif

@@ -1,0 +1,1 @@
+  CheckLearningRatePolicy(param_);

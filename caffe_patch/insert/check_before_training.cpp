@@ -1,0 +1,1 @@
+  CheckLearningRatePolicyIsGiven(param_);

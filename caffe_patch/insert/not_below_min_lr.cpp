@@ -1,0 +1,1 @@
+  rate = Dtype(NotBelowMinLr(this->param_, rate));

@@ -1,0 +1,104 @@
+"""What is put into a Caffe tree, and where: the anchors.
+
+Only insertions: no line of Caffe is changed or removed, so that undoing is taking our blocks out again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SNIPPETS = HERE / "insert"
+FILES = SNIPPETS / "files"
+HEADERS = HERE.parent / "csrc" / "include" / "lrpolicy"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The lines of one function or message: from the only line that matches `begin` to the next that matches `end`."""
+
+    name: str
+    begin: str
+    end: str = r"^\}"
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """A block of our own lines, from insert/`snippet`, beside the only line of the scope that matches `anchor`."""
+
+    path: str
+    anchor: str
+    snippet: str
+    scope: Scope | None = None
+    before: bool = False
+    # Left out where there is no such line: what it mends is not broken there.
+    optional: bool = False
+
+    def text(self) -> str:
+        """The block's lines."""
+        return (SNIPPETS / self.snippet).read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What an unpatched Caffe does not have: where a line of the scope matches `pattern`, the tree is another fork."""
+
+    path: str
+    pattern: str
+    what: str
+    scope: Scope | None = None
+
+
+PROTO = "src/caffe/proto/caffe.proto"
+SOLVER = "src/caffe/solver.cpp"
+SGD_SOLVER = "src/caffe/solvers/sgd_solver.cpp"
+IO = "src/caffe/util/io.cpp"
+
+_SOLVER_PARAMETER = Scope("message SolverParameter", r"^message SolverParameter\b")
+_INIT = Scope("Solver::Init", r"^void Solver<Dtype>::Init\(")
+_SOLVE = Scope("Solver::Solve", r"^void Solver<Dtype>::Solve\(")
+_RATE = Scope("SGDSolver::GetLearningRate", r"^Dtype SGDSolver<Dtype>::GetLearningRate\(")
+_READ = Scope("ReadProtoFromBinaryFile", r"^bool ReadProtoFromBinaryFile\(")
+_OLD_LIMIT = r"->SetTotalBytesLimit\(\w+,"
+
+INSERTIONS = (
+    Insertion(PROTO, r"^message SolverParameter\b", "solver_fields.proto", _SOLVER_PARAMETER),
+    Insertion(PROTO, r"^\}", "policy_message.proto", _SOLVER_PARAMETER),
+    Insertion(SOLVER, r'^#include "caffe/solver.hpp"', "include.cpp"),
+    Insertion(SOLVER, r"^\s*param_ = param;", "check_at_construction.cpp", _INIT),
+    Insertion(SOLVER, r"^\s*CHECK\(Caffe::root_solver\(\)\);", "check_before_training.cpp", _SOLVE),
+    Insertion(SGD_SOLVER, r'^#include "caffe/sgd_solvers.hpp"', "include.cpp"),
+    Insertion(SGD_SOLVER, r"^\s*Dtype rate;", "added_policy_rate.cpp", _RATE),
+    Insertion(SGD_SOLVER, r"^\s*return rate;", "not_below_min_lr.cpp", _RATE, before=True),
+    # protobuf 3.11 took the second argument out of use, 3.18 out of the library.
+    Insertion(IO, _OLD_LIMIT, "bytes_limit_old.cpp", _READ, before=True, optional=True),
+    Insertion(IO, _OLD_LIMIT, "bytes_limit_new.cpp", _READ, optional=True),
+)
+
+CONFLICTS = (
+    Conflict(
+        PROTO,
+        r"^\s*\w+\s+\w+\s+(max_lr|min_lr|lr_policy_param|start_lr_policy)\s*=",
+        "a field of this name",
+        _SOLVER_PARAMETER,
+    ),
+    Conflict(PROTO, r"=\s*100[0-3]\s*[;\[]", "a field of this number", _SOLVER_PARAMETER),
+    Conflict(PROTO, r"^message LearningRatePolicyParameter\b", "a message of this name"),
+    Conflict(
+        SGD_SOLVER,
+        r'lr_policy == "(tri|tri2|triexp|sin|sin2|sinexp|cos|triangular|triangular2|exp_range)"',
+        "a policy of this name",
+        _RATE,
+    ),
+)
+
+# The files of an unpatched tree that are touched: without one of them it is no Caffe.
+TOUCHED = tuple(dict.fromkeys(insertion.path for insertion in INSERTIONS))
+
+
+def new_files() -> dict[str, str]:
+    """The files that are added, by their place in the tree, with their text. Both builds look into include/."""
+    texts = {path.relative_to(FILES).as_posix(): path for path in sorted(FILES.rglob("*.[ch]pp"))}
+    texts |= {f"include/lrpolicy/{path.name}": path for path in sorted(HEADERS.glob("*.hpp"))}
+    return {place: path.read_text(encoding="utf-8") for place, path in texts.items()}
