@@ -16,6 +16,7 @@ from lrpolicy.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
     from rich.table import Table
 
     from lrpolicy.solver import Solver
@@ -57,6 +58,27 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         result.add_row(*map(Text, row))
     return result
+
+
+def progress_bar(*columns: str) -> Progress:
+    """A bar on standard error that goes away at its end, and shows nothing where that is no terminal.
+
+    `columns` are formats of rich's task, such as "{task.percentage:3.0f} %", shown between the bar and the times.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    screen = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *map(TextColumn, columns),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=screen,
+        disable=not screen.is_terminal,
+        transient=True,
+    )
 
 
 def waiting(text: str) -> AbstractContextManager[object]:

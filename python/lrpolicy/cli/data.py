@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from lrpolicy.cli.common import console, examples, json_option, print_json, table
+from lrpolicy.cli.common import console, examples, json_option, print_json, progress_bar, table
 from lrpolicy.errors import InputError
 
 if TYPE_CHECKING:
@@ -143,11 +143,7 @@ class _Bar:
     """A progress bar on standard error over the examples of several parts, shown on a terminal only."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        terminal = Console(stderr=True)
-        self._progress = Progress(console=terminal, disable=not terminal.is_terminal, transient=True)
+        self._progress = progress_bar("{task.percentage:3.0f} %")
         self._task = self._progress.add_task("writing", total=total)
         self._before = 0
 

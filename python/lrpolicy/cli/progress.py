@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
+from lrpolicy.cli.common import progress_bar
 from lrpolicy.evaluator import Evaluator, Planned, StageStarted, Step, expected
 from lrpolicy.executors.base import Finished, Measured, Progressed
 from lrpolicy.records import TrialStatus
@@ -15,19 +13,9 @@ from lrpolicy.records import TrialStatus
 class TuneProgress:
     """A progress bar over the iterations of a plan; on anything but a terminal, one line for each stage instead."""
 
-    def __init__(self, evaluator: Evaluator, console: Console) -> None:
-        self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[best]}"),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._bar = progress_bar("{task.percentage:3.0f} %", "{task.fields[best]}")
+        self._console = self._bar.console
         scan, layout = expected(evaluator.plan, evaluator.iterations_per_epoch)
         total = None if layout is None else layout.iterations + (scan.cost if scan else 0)
         self._task = self._bar.add_task("starting", total=total, best="")

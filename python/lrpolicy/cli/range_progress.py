@@ -6,9 +6,7 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TypeVar, cast
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
+from lrpolicy.cli.common import progress_bar
 from lrpolicy.executors.base import Event, Finished, Progressed
 from lrpolicy.range_test.trainings import Stage
 
@@ -19,17 +17,8 @@ class RangeProgress:
     """A progress bar over the trainings of a range test; on anything but a terminal, one line for each stage."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
-        )
+        self._bar = progress_bar("{task.percentage:3.0f} %")
+        self._console = self._bar.console
         self._task = self._bar.add_task("starting", total=None)
         self._length = 0
         self._reached: dict[int, int] = {}

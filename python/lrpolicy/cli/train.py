@@ -10,10 +10,8 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lrpolicy.cli.common import data_folder, examples, json_option, print_json, read_solver
+from lrpolicy.cli.common import data_folder, examples, json_option, print_json, progress_bar, read_solver
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.errors import InterruptedRun, RunError
@@ -80,17 +78,7 @@ class _Screen:
         self._quiet, self._interrupted = quiet, False
         self.snapshot: Path | None = None
         self.measurements: list[Measurement] = []
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} iterations"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
+        self._bar = progress_bar("{task.completed}/{task.total} iterations")
         self._task = self._bar.add_task("training", total=max_iter)
         self._previous: dict[int, Any] = {}
 

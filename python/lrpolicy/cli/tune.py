@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import numpy as np
-from rich.console import Console
 
 from lrpolicy import zoo
 from lrpolicy.cli.common import console, data_folder, examples, json_option, note, print_json, read_solver, waiting
@@ -194,7 +193,7 @@ def _follow(evaluator: Evaluator, settings: Settings, database: Database) -> Non
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         _announce(evaluator, settings)
-        with TuneProgress(evaluator, Console(stderr=True)) as progress:
+        with TuneProgress(evaluator) as progress:
             for event in evaluator.evaluate():
                 progress.show(event)
     except KeyboardInterrupt:

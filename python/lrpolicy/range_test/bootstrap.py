@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lrpolicy.confidence import LEVEL
+
 DRAWS = 400
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def bootstrap(
         return {name: Estimate(value) for name, value in zip(names, values, strict=True)}
     random = np.random.Generator(np.random.Philox(key=0))
     drawn = np.array([evaluate(random.integers(0, seeds, seeds)) for _ in range(DRAWS)])
-    tail = (1.0 - CONFIDENCE) / 2.0
+    tail = (1.0 - LEVEL) / 2.0
     estimates = {}
     for name, value, column in zip(names, values, drawn.T, strict=True):
         known = column[~np.isnan(column)]
