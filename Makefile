@@ -25,7 +25,7 @@ DEMO_READY := $(if $(wildcard .venv/.ready-dev),.venv/.ready-dev,.venv/.ready-al
 help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
-demo: $(DEMO_READY)  ## rank the 13 policies on real handwritten digits (4 minutes on two cores)
+demo: $(DEMO_READY)  ## rank the 13 policies on real handwritten digits (under a minute on two cores, after set-up)
 	$(BIN)/lrpolicy tune digits
 
 test: setup build/.tests-built  ## run all tests: C++ and Python
