@@ -47,8 +47,11 @@ def read_state(path: Path) -> SolverState:
     state = _parse(path, messages.SolverState(), ".solverstate")
     if not state.HasField("iter"):
         raise InputError("this is no .solverstate: it has no iteration", where=str(path))
-    history = [_from_blob(blob, f"{path}: history {index}") for index, blob in enumerate(state.history)]
-    return SolverState(state.iter, state.learned_net, state.current_step, tuple(history), state.lrpolicy_state)
+    history, policy_history = (
+        tuple(_from_blob(blob, f"{path}: {field} {index}") for index, blob in enumerate(getattr(state, field)))
+        for field in ("history", "lrpolicy_history")
+    )
+    return SolverState(state.iter, state.learned_net, state.current_step, history, state.lrpolicy_state, policy_history)
 
 
 def write_state(path: Path, state: SolverState) -> None:
@@ -57,6 +60,7 @@ def write_state(path: Path, state: SolverState) -> None:
     message.history.extend(_to_blob(array) for array in state.history)
     if state.extra:
         message.lrpolicy_state = state.extra
+    message.lrpolicy_history.extend(_to_blob(array) for array in state.policy_history)
     _write(path, message)
 
 

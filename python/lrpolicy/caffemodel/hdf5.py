@@ -1,7 +1,8 @@
 """HDF5 snapshots, .caffemodel.h5 and .solverstate.h5, in Caffe's layout. Alone imports h5py.
 
 Weights: /data/LAYER/0, /data/LAYER/1, ... State: iter, learned_net, current_step, /history/0, ...
-(src/caffe/net.cpp, src/caffe/solvers/sgd_solver.cpp, src/caffe/util/hdf5.cpp).
+(src/caffe/net.cpp, src/caffe/solvers/sgd_solver.cpp, src/caffe/util/hdf5.cpp). Ours: lrpolicy_state and
+/lrpolicy_history/0, ...
 """
 
 from __future__ import annotations
@@ -44,24 +45,34 @@ def read_state(path: Path) -> SolverState:
     with _reading(path) as file:
         return SolverState(
             iter=int(file["iter"][0]),
-            learned_net=bytes(file["learned_net"][()]).rstrip(b"\0").decode(),
+            learned_net=_text(file["learned_net"]).decode(),
             current_step=int(file["current_step"][0]),
             history=tuple(_numbered(file["history"])),
-            extra=file["lrpolicy_state"][()].tobytes() if "lrpolicy_state" in file else b"",
+            extra=_text(file["lrpolicy_state"]) if "lrpolicy_state" in file else b"",
+            policy_history=tuple(_numbered(file["lrpolicy_history"]) if "lrpolicy_history" in file else ()),
         )
 
 
 def write_state(path: Path, state: SolverState) -> None:
     """Write a solver state."""
-    text = state.learned_net.encode()
     with _writing(path) as file:
         file["iter"] = np.array([state.iter], np.int32)
         file["current_step"] = np.array([state.current_step], np.int32)
-        # One byte more: Caffe reads up to the zero that C strings end with.
-        file.create_dataset("learned_net", data=np.array(text, f"S{len(text) + 1}"))
+        _write_text(file, "learned_net", state.learned_net.encode())
         _fill(file.create_group("history"), state.history)
         if state.extra:
-            file["lrpolicy_state"] = np.frombuffer(state.extra, np.uint8)
+            _write_text(file, "lrpolicy_state", state.extra)
+        if state.policy_history:
+            _fill(file.create_group("lrpolicy_history"), state.policy_history)
+
+
+def _text(dataset: Any) -> bytes:
+    return bytes(dataset[()]).rstrip(b"\0")
+
+
+def _write_text(file: Any, name: str, text: bytes) -> None:
+    """One byte more than the text has: Caffe reads up to the zero that C strings end with."""
+    file.create_dataset(name, data=np.array(text, f"S{len(text) + 1}"))
 
 
 def _numbered(group: Any) -> list[Array]:

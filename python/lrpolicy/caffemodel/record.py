@@ -21,7 +21,8 @@ class SolverState:
 
     `iter` counts the updates done; `learned_net` is the path of the .caffemodel that belongs to it; `current_step` is
     multistep's counter; `history` holds the optimizer's tensors in Caffe's order (one per parameter blob; AdaDelta
-    and Adam append a second set). `extra` is lrpolicy's own, which Caffe passes by.
+    and Adam append a second set). `extra` is lrpolicy's own, the JSON of a policy's state among it, and
+    `policy_history` the policy's tensors; an unpatched Caffe passes both by.
     """
 
     iter: int
@@ -29,6 +30,7 @@ class SolverState:
     current_step: int
     history: tuple[Array, ...]
     extra: bytes = b""
+    policy_history: tuple[Array, ...] = ()
 
 
 def fit(blob: Array, shape: tuple[int, ...], what: str) -> Array:

@@ -25,9 +25,8 @@ WEIGHTS = {
     "slope": [np.float32(0.25).reshape(())],
     "ip": [RANDOM.normal(size=(2, 12)).astype(np.float32)],
 }
-STATE = SolverState(
-    7, "a/é.caffemodel", 2, tuple(blob for blobs in WEIGHTS.values() for blob in blobs), b'{"seed": 1}\0\xff'
-)
+BLOBS = tuple(blob for blobs in WEIGHTS.values() for blob in blobs)
+STATE = SolverState(7, "a/é.caffemodel", 2, BLOBS, b'{"seed": 1}\0\xff', BLOBS[:2])
 
 
 def same(first: dict[str, list[np.ndarray]], second: dict[str, list[np.ndarray]]) -> bool:
@@ -61,13 +60,16 @@ def test_what_is_written_is_read_back_bit_for_bit(suffix: str, tmp_path: Path) -
     state = caffemodel.read_state(tmp_path / f"s.solverstate{suffix}")
     assert (state.iter, state.learned_net, state.current_step) == (STATE.iter, STATE.learned_net, STATE.current_step)
     assert state.extra == STATE.extra
+    assert same({"": list(state.policy_history)}, {"": list(STATE.policy_history)})
     assert same({"": list(state.history)}, {"": list(STATE.history)})
 
 
 def test_the_layout_is_caffes(tmp_path: Path) -> None:
     caffemodel.write_state(tmp_path / "s.solverstate.h5", STATE)
     with h5py.File(tmp_path / "s.solverstate.h5") as ours, h5py.File(DATA / "tiny_iter_3.solverstate.h5") as real:
-        assert set(ours) - {"lrpolicy_state"} == set(real)
+        assert set(ours) == {*real, "lrpolicy_state", "lrpolicy_history"}
+        assert sorted(ours["lrpolicy_history"]) == ["0", "1"]
+        assert ours["lrpolicy_state"][()] == STATE.extra  # a string, as learned_net is
         for name in ("iter", "current_step"):
             assert (ours[name].shape, ours[name].dtype) == (real[name].shape, real[name].dtype)
         assert ours["learned_net"].dtype.itemsize == len(STATE.learned_net.encode()) + 1  # Caffe reads to the zero
