@@ -12,6 +12,10 @@ parameter_table: tuple[tuple[str, str, str, int, str, str], ...]
 policy_table: tuple[tuple[str, str, str, tuple[str, ...], tuple[str, ...], str, str, str, str, str], ...]
 # alias, name, note
 alias_table: tuple[tuple[str, str, str], ...]
+# name, symbol, kind, rule, default, meaning
+adaptive_parameter_table: tuple[tuple[str, str, str, str, str, str], ...]
+# name, paper name, required, optional, #Param, feedback, formula, meaning, note
+adaptive_policy_table: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], str, str, str, str, str], ...]
 
 class PolicyCore:
     def __init__(self, name: str, fields: Mapping[str, float | int | tuple[int, ...]]) -> None: ...

@@ -1,24 +1,32 @@
 """The LR schedule monitor (LRBench paper, section IV): counts iterations, applies the rate, says what is due.
 
 A training loop asks the monitor for blocks: runs of iterations in which nothing but updates happens. The engine is
-free to do a block as fast as it can; between blocks it measures, displays and saves what the block says is due.
+free to do a block as fast as it can; between blocks it measures, displays and saves what the block says is due. A live
+schedule, which hears what the training shows, shortens the blocks to what it can foresee.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrpolicy.errors import InputError
+from lrpolicy.live import LiveSchedule
 from lrpolicy.schedules import Schedule
 
 
 @dataclass(frozen=True)
 class Block:
-    """Iterations start .. stop-1 with their float32 rates, and what is due once `stop` updates are done."""
+    """Iterations start .. stop-1 with their float32 rates, and what is due once `stop` updates are done.
+
+    `rates` has a row for each iteration where every tensor has a rate of its own. `late` says that the block's only
+    update has a rate that its own gradient or loss decides; `rates` holds the one before. `feedback` says that the
+    measurement is a test pass of the interval, which a live schedule hears.
+    """
 
     start: int
     stop: int
@@ -26,6 +34,8 @@ class Block:
     measure: bool
     display: bool
     snapshot: bool
+    late: bool = False
+    feedback: bool = False
 
     @property
     def count(self) -> int:
@@ -37,7 +47,8 @@ class ScheduleMonitor:
     """Walks a schedule from `start` to `max_iter`, stopping wherever something is due.
 
     Intervals count iterations; 0 means never. The last iteration is always measured and displayed. Rates are
-    float32, as Caffe computes with. The monitor never changes the schedule: reading ahead is free of effects.
+    float32, as Caffe computes with. The monitor never changes the schedule: reading ahead is free of effects. `live` is
+    the schedule itself where it hears what the training shows, else None.
 
     Raises:
         InputError: max_iter, start or an interval is negative, or start lies beyond max_iter.
@@ -45,7 +56,7 @@ class ScheduleMonitor:
 
     def __init__(
         self,
-        schedule: Schedule,
+        schedule: Schedule | LiveSchedule[Any],
         max_iter: int,
         *,
         test_interval: int = 0,
@@ -61,6 +72,7 @@ class ScheduleMonitor:
         if not 0 <= start <= max_iter:
             raise InputError(f"start must lie in [0, max_iter = {max_iter}]", got=start)
         self.schedule = schedule
+        self.live = schedule if isinstance(schedule, LiveSchedule) else None
         self.max_iter = max_iter
         self.iteration = start
         self._intervals = {"measure": test_interval, "display": display, "snapshot": snapshot}
@@ -77,6 +89,8 @@ class ScheduleMonitor:
 
     def _next_stop(self) -> int:
         stops = [self.iteration - self.iteration % every + every for every in self._intervals.values() if every]
+        if self.live is not None:
+            stops.append(max(self.iteration + 1, self.live.horizon(self.iteration)))
         return min([self.max_iter, *stops])
 
     def _block(self, start: int, stop: int) -> Block:
@@ -85,8 +99,10 @@ class ScheduleMonitor:
         return Block(
             start,
             stop,
-            self.schedule.rates(range(start, stop)).astype(np.float32),
+            self.schedule.rates(range(start, stop)).astype(np.float32, copy=False),
             measure=due["measure"] or at_end or stop == start,
             display=due["display"] or at_end,
             snapshot=due["snapshot"] and stop > start,
+            late=self.live is not None and stop > start and self.live.horizon(start) == start,
+            feedback=due["measure"] and stop > start,
         )

@@ -3,6 +3,8 @@
     eta(t) = |k0 - k1| * g(t) + min(k0, k1)
 
 `POLICIES` and `PARAMETERS` tell what the compiled policy table knows; `Policy` is one function with its parameters.
+`ADAPTIVE_POLICIES` and `ADAPTIVE_PARAMETERS` tell the same of the policies that observe the training; with their
+parameters those are a `lrpolicy.stateful.AdaptivePolicy`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +34,12 @@ class ParameterInfo:
     least: int
     meaning: str
     example: str
+
+    @property
+    def rule(self) -> str:
+        """What a value must be, in words."""
+        wanted = {"real": "a number", "integer": "whole", "integers": "whole, repeated"}[self.kind]
+        return f"{wanted} >= {self.least}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +63,61 @@ class PolicyInfo:
     note: str
 
 
+@dataclass(frozen=True, slots=True)
+class AdaptiveParameterInfo:
+    """A parameter of policies that observe the training. `kind` is that of `ParameterInfo`, or "text" or "flag";
+    `default` is a text, empty where the parameter is needed or has none.
+    """
+
+    name: str
+    symbol: str
+    kind: str
+    rule: str
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptivePolicyInfo:
+    """A policy that observes the training: "test loss" after each test pass, "training loss" of each iteration, or
+    "gradients". The other fields are those of `PolicyInfo`; `formula` is the rate.
+    """
+
+    name: str
+    paper_name: str
+    parameters: tuple[str, ...]
+    optional: tuple[str, ...]
+    parameter_count: str
+    feedback: str
+    formula: str
+    meaning: str
+    note: str
+    family: ClassVar[str] = "adaptive"
+    period: ClassVar[str] = ""
+
+
 PARAMETERS: Mapping[str, ParameterInfo] = MappingProxyType(
     {row[0]: ParameterInfo(*row) for row in _core.parameter_table}
 )
 POLICIES: Mapping[str, PolicyInfo] = MappingProxyType({row[0]: PolicyInfo(*row) for row in _core.policy_table})
+ADAPTIVE_PARAMETERS: Mapping[str, AdaptiveParameterInfo] = MappingProxyType(
+    {row[0]: AdaptiveParameterInfo(*row) for row in _core.adaptive_parameter_table}
+)
+ADAPTIVE_POLICIES: Mapping[str, AdaptivePolicyInfo] = MappingProxyType(
+    {row[0]: AdaptivePolicyInfo(*row) for row in _core.adaptive_policy_table}
+)
 _ALIASES = {alias: (name, note) for alias, name, note in _core.alias_table}
-_PAPER_NAMES = {info.paper_name: info.name for info in POLICIES.values() if info.paper_name}
+_INFOS: list[PolicyInfo | AdaptivePolicyInfo] = [*POLICIES.values(), *ADAPTIVE_POLICIES.values()]
+_PAPER_NAMES = {info.paper_name: info.name for info in _INFOS if info.paper_name}
 
 
 def canonical_name(name: str) -> tuple[str, str | None]:
     """The `lr_policy` that `name` stands for, and a note to the user where the name was not that itself.
 
-    Accepts the table's names, the paper's in any case ("TRI2", "nstep") and the aliases found in other people's
+    Accepts both tables' names, the paper's in any case ("TRI2", "nstep") and the aliases found in other people's
     prototxt files ("triangular2", "exp_range"). Raises InputError for an unknown name.
     """
-    if name in POLICIES:
+    if name in POLICIES or name in ADAPTIVE_POLICIES:
         return name, None
     if name in _ALIASES:
         known, note = _ALIASES[name]
@@ -77,7 +125,7 @@ def canonical_name(name: str) -> tuple[str, str | None]:
     if name.upper() in _PAPER_NAMES:
         known = _PAPER_NAMES[name.upper()]
         return known, f'"{name}" is read as "{known}", its name in a prototxt'
-    raise InputError(f'lr_policy "{name}" is unknown', remedy=did_you_mean(name, POLICIES))
+    raise InputError(f'lr_policy "{name}" is unknown', remedy=did_you_mean(name, [*POLICIES, *ADAPTIVE_POLICIES]))
 
 
 class Policy(_core.PolicyCore):
@@ -102,6 +150,9 @@ class Policy(_core.PolicyCore):
         if not isinstance(name, str):
             raise InputError("a policy's name is a text", got=repr(name))
         self._name, _ = canonical_name(name)
+        if self._name in ADAPTIVE_POLICIES:
+            rule = f'"{self._name}" observes the training: its rates are no function of the iteration'
+            raise InputError(rule, remedy="make a lrpolicy.stateful.AdaptivePolicy of it")
         for given in parameters:
             if given not in PARAMETERS:
                 known = POLICIES[self._name].parameters + POLICIES[self._name].optional

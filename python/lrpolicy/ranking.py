@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrpolicy.goals import COLUMNS, Goal, find_goal
-from lrpolicy.policies import Policy
 from lrpolicy.records import Measurement, TrialOutcome, TrialSpec, TrialStatus
+from lrpolicy.stateful import AnyPolicy, policy_from_dict
 
 
 class Result(NamedTuple):
@@ -84,7 +84,7 @@ class RankedPolicy:
     """
 
     rank: int
-    policy: Policy
+    policy: AnyPolicy
     seeds: tuple[int, ...]
     diverged: int
     selection: Metrics
@@ -118,10 +118,10 @@ def rank(trials: Iterable[Result | tuple[TrialSpec, TrialOutcome]], goal: Goal |
     result and are left out.
     """
     goal = goal or find_goal("accuracy")
-    outcomes: dict[Policy, list[Result]] = defaultdict(list)
+    outcomes: dict[AnyPolicy, list[Result]] = defaultdict(list)
     for result in (Result(*trial) for trial in trials):
         if result.outcome.status in (TrialStatus.COMPLETED, TrialStatus.DIVERGED):
-            outcomes[Policy.from_dict(result.spec.policy)].append(result)
+            outcomes[policy_from_dict(result.spec.policy)].append(result)
     rows = [_row(policy, results, goal.target) for policy, results in outcomes.items()]
     # Policies that diverged stand below the others, and compete among themselves alone.
     for sound in (True, False):
@@ -137,7 +137,7 @@ def means_of(rows: Sequence[RankedPolicy]) -> dict[str, NDArray[np.float64]]:
     return {name: np.array([row.columns[name].mean for row in rows], dtype=np.float64) for name in known}
 
 
-def _row(policy: Policy, results: Sequence[Result], target: float | None) -> RankedPolicy:
+def _row(policy: AnyPolicy, results: Sequence[Result], target: float | None) -> RankedPolicy:
     completed = [result for result in results if result.outcome.status is TrialStatus.COMPLETED]
     best = [result.outcome.best for result in completed if result.outcome.best is not None]
     selection = Metrics.of(best)

@@ -20,11 +20,11 @@ from lrpolicy.database.recommend import averages, comparables, range_trials, sto
 from lrpolicy.database.stored import Average, Comparable, RangeTrial
 from lrpolicy.errors import InputError, RunError
 from lrpolicy.goals import COLUMNS, Goal, find_goal
-from lrpolicy.policies import Policy
 from lrpolicy.range_test.fix_scan import fix_range
 from lrpolicy.records import Protocol, Task
 from lrpolicy.search import RateRange
 from lrpolicy.similarity import FARTHEST, setting_parts, task_parts
+from lrpolicy.stateful import AnyPolicy, policy_from_dict
 from lrpolicy.transfer import assumptions, transferred, transferred_range
 
 
@@ -57,8 +57,8 @@ class Recommendation:
     recommendations on one basis), and `assumed` says in sentences what was taken for granted.
     """
 
-    policy: Policy
-    measured: Policy
+    policy: AnyPolicy
+    measured: AnyPolicy
     score: float
     average: Average
     basis: Basis
@@ -97,7 +97,7 @@ def recommend(
         raise InputError("at least one policy must be asked for", got=top)
     goal = goal or find_goal("accuracy")
     groups = _near_groups(database, task, setting)
-    found: dict[Policy, Recommendation] = {}
+    found: dict[AnyPolicy, Recommendation] = {}
     for group, basis in groups:
         for average, score in _in_order(averages(database, group, goal.target), goal):
             recommendation = _recommendation(average, score, basis, setting)
@@ -193,7 +193,7 @@ def _tie_breaks(average: Average) -> tuple[float | str, ...]:
 
 
 def _recommendation(average: Average, score: float, basis: Basis, setting: Setting | None) -> Recommendation:
-    measured = Policy.from_dict(average.policy)
+    measured = policy_from_dict(average.policy)
     if setting is None:
         return Recommendation(measured, measured, score, average, basis, ())
     policy = transferred(measured, basis.setting, setting)

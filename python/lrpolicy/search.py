@@ -15,6 +15,7 @@ from typing import Any
 
 from lrpolicy.errors import InputError, did_you_mean
 from lrpolicy.policies import POLICIES, Policy
+from lrpolicy.stateful import AnyPolicy
 
 # Rates of the FIX scan, from large to small by factors of ten (LRBench paper, section V-A).
 SCAN_RATES = (1.0, 0.1, 0.01, 0.001, 0.0001)
@@ -48,7 +49,7 @@ class SearchSpace:
     max_iter: int
     epoch: int
 
-    def candidates(self, name: str, count: int | None = None) -> list[Policy]:
+    def candidates(self, name: str, count: int | None = None) -> list[AnyPolicy]:
         """The policies of one function, the most promising first, at most `count` of them, no two equal.
 
         Raises InputError for a function that is not in the paper's Table I.
@@ -65,11 +66,11 @@ class SearchSpace:
         listed = self._listed(name)
         return [listed.index(policy) for policy in islice(dict.fromkeys(listed), count)]
 
-    def candidate(self, name: str, place: int) -> Policy:
+    def candidate(self, name: str, place: int) -> AnyPolicy:
         """The policy at a place of the function's list (two places may hold equal ones in a short training)."""
         return self._listed(name)[place]
 
-    def _listed(self, name: str) -> list[Policy]:
+    def _listed(self, name: str) -> list[AnyPolicy]:
         if name not in _CANDIDATES:
             raise InputError(f'no candidates are known for policy "{name}"', remedy=did_you_mean(name, _CANDIDATES))
         return list(_CANDIDATES[name](self))
@@ -104,13 +105,13 @@ def rounded(value: float, digits: int = 4) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def _fixed(space: SearchSpace) -> Iterator[Policy]:
+def _fixed(space: SearchSpace) -> Iterator[AnyPolicy]:
     found = space.range
     for rate in (found.best, found.high, math.sqrt(found.low * found.best), found.low):
         yield Policy("fixed", base_lr=rounded(rate))
 
 
-def _decaying(space: SearchSpace, name: str, *variants: Mapping[str, Any]) -> Iterator[Policy]:
+def _decaying(space: SearchSpace, name: str, *variants: Mapping[str, Any]) -> Iterator[AnyPolicy]:
     """Each way to decay from each first rate. A decaying function may begin where FIX could not stay."""
     found = space.range
     for starts in ((found.high, found.best), (math.sqrt(found.low * found.high),)):
@@ -119,30 +120,30 @@ def _decaying(space: SearchSpace, name: str, *variants: Mapping[str, Any]) -> It
                 yield Policy(name, base_lr=rounded(start), **variant)
 
 
-def _step(space: SearchSpace) -> Iterator[Policy]:
+def _step(space: SearchSpace) -> Iterator[AnyPolicy]:
     # Ten parts and 0.6 or four and 0.32 end near a hundredth of the first rate, as Table VI's best setting does.
     ten = {"gamma": 0.6, "stepsize": space.part(10)}
     four = {"gamma": 0.32, "stepsize": space.part(4)}
     return _decaying(space, "step", ten, four)
 
 
-def _multistep(space: SearchSpace) -> Iterator[Policy]:
+def _multistep(space: SearchSpace) -> Iterator[AnyPolicy]:
     spread = {"gamma": 0.32, "stepvalue": space.at((3 / 7, 5 / 7, 6 / 7, 65 / 70))}  # Table VI's best
     late = {"gamma": 0.1, "stepvalue": space.at((60 / 70, 65 / 70))}  # Caffe's default for CNN3
     return _decaying(space, "multistep", spread, late)
 
 
-def _exp(space: SearchSpace) -> Iterator[Policy]:
+def _exp(space: SearchSpace) -> Iterator[AnyPolicy]:
     return _decaying(space, "exp", {"gamma": space.gamma(0.01)}, {"gamma": space.gamma(0.1)})
 
 
-def _inv(space: SearchSpace) -> Iterator[Policy]:
+def _inv(space: SearchSpace) -> Iterator[AnyPolicy]:
     # Caffe's LeNet has gamma * max_iter = 1 and power 0.75.
     strong, caffe = ({"gamma": rounded(decays / space.max_iter), "power": 0.75} for decays in (10.0, 1.0))
     return _decaying(space, "inv", strong, caffe)
 
 
-def _poly(space: SearchSpace) -> Iterator[Policy]:
+def _poly(space: SearchSpace) -> Iterator[AnyPolicy]:
     paper, square = ({"power": power, "max_iter": space.max_iter} for power in (1.2, 2.0))
     return _decaying(space, "poly", paper, square)
 
@@ -156,10 +157,10 @@ def _ranges(space: SearchSpace, halves: Sequence[int]) -> Iterator[tuple[float, 
             yield rounded(found.low / divisor), rounded(high), count
 
 
-def _cyclic(name: str, halves: Sequence[int], *lasts: float) -> Callable[[SearchSpace], Iterator[Policy]]:
+def _cyclic(name: str, halves: Sequence[int], *lasts: float) -> Callable[[SearchSpace], Iterator[AnyPolicy]]:
     """Candidates that end a cycle with the training; `lasts` are the shares of the height left then."""
 
-    def candidates(space: SearchSpace) -> Iterator[Policy]:
+    def candidates(space: SearchSpace) -> Iterator[AnyPolicy]:
         variants = [{"gamma": space.gamma(last)} for last in lasts] or [{}]
         for low, high, count in _ranges(space, halves):
             for variant in variants:
@@ -168,13 +169,13 @@ def _cyclic(name: str, halves: Sequence[int], *lasts: float) -> Callable[[Search
     return candidates
 
 
-def _cos(space: SearchSpace) -> Iterator[Policy]:
+def _cos(space: SearchSpace) -> Iterator[AnyPolicy]:
     # Table I's COS has period l and starts at the upper end: it ends low after an odd number of half-periods.
     for low, high, count in _ranges(space, (1, 5, 3)):
         yield Policy("cos", base_lr=low, max_lr=high, stepsize=2 * space.part(count))
 
 
-_CANDIDATES: dict[str, Callable[[SearchSpace], Iterator[Policy]]] = {
+_CANDIDATES: dict[str, Callable[[SearchSpace], Iterator[AnyPolicy]]] = {
     "fixed": _fixed,
     "step": _step,
     "multistep": _multistep,

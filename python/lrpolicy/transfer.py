@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from lrpolicy.database import Setting
-from lrpolicy.policies import Policy
 from lrpolicy.search import RateRange, rounded
 from lrpolicy.similarity import alike
+from lrpolicy.stateful import AnyPolicy, policy_from_dict
 
 _RATES = ("base_lr", "max_lr", "min_lr")
 _LENGTHS = ("stepsize", "max_iter", "start")
@@ -38,7 +38,7 @@ def rate_factor(measured: Setting, wanted: Setting) -> float:
     return 1.0 if alike(factor, 1) else factor
 
 
-def transferred(policy: Policy, measured: Setting, wanted: Setting) -> Policy:
+def transferred(policy: AnyPolicy, measured: Setting, wanted: Setting) -> AnyPolicy:
     """The policy for the wanted setting; itself where nothing changes."""
     factor, longer = rate_factor(measured, wanted), wanted.max_iter / measured.max_iter
     changes: dict[str, object] = {}
@@ -50,10 +50,10 @@ def transferred(policy: Policy, measured: Setting, wanted: Setting) -> Policy:
         elif name in _LENGTHS:
             changes[name] = _length(value, longer) if value else 0  # type: ignore[arg-type]
         elif name == "stepvalue":
-            changes[name] = sorted({_length(step, longer) for step in value})  # type: ignore[union-attr]
+            changes[name] = sorted({_length(step, longer) for step in value})  # type: ignore[union-attr,arg-type]
         elif name == "gamma" and policy.name in _GAMMA:
             changes[name] = rounded(_GAMMA[policy.name](value, longer), 9)  # type: ignore[arg-type]
-    return Policy.from_dict(policy.to_dict() | changes) if changes else policy
+    return policy_from_dict(policy.to_dict() | changes) if changes else policy
 
 
 def transferred_range(found: RateRange, measured: Setting, wanted: Setting) -> RateRange:

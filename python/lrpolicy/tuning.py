@@ -56,7 +56,9 @@ class TuningResult:
     @property
     def best(self) -> Policy:
         """The winner."""
-        return self.ranking[0].policy
+        policy = self.ranking[0].policy
+        assert isinstance(policy, Policy)  # a training function of the user's own is tried with no other
+        return policy
 
     def __str__(self) -> str:
         lines = [f"run {self.run}: validation Top-1, mean over seeds"]

@@ -1,4 +1,5 @@
 // Compiled as C++11: the headers for Caffe must not need more.
+#include <lrpolicy/adaptive_table.hpp>
 #include <lrpolicy/aslr.hpp>
 #include <lrpolicy/decimal.hpp>
 #include <lrpolicy/philox.hpp>

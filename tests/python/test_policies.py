@@ -14,8 +14,10 @@ import pytest
 
 import lrpolicy
 from lrpolicy import InputError, Policy
-from lrpolicy.policies import PARAMETERS, POLICIES, canonical_name
+from lrpolicy.policies import ADAPTIVE_POLICIES, PARAMETERS, POLICIES, canonical_name
 from lrpolicy.schedules import Schedule
+
+KNOWN = ", ".join(sorted([*POLICIES, *ADAPTIVE_POLICIES]))
 
 TRI2 = Policy("tri2", base_lr=0.01, max_lr=0.06, stepsize=2000)
 VALUES = {
@@ -134,7 +136,7 @@ def test_names_of_other_people() -> None:
 WRONG = [
     ("tri2", {"base_lr": 0.01, "stepsize": 5},
      'policy "tri2" needs max_lr (k1, the other end of the range); add for example  max_lr: 0.06'),
-    ("tri22", {}, f'lr_policy "tri22" is unknown; known: {", ".join(sorted(POLICIES))}; did you mean "tri2"?'),
+    ("tri22", {}, f'lr_policy "tri22" is unknown; known: {KNOWN}; did you mean "tri2"?'),
     ("tri", {"base_lr": 0.01, "max_lr": 0.1, "stepsize": 0}, "stepsize must be a whole number from 1 to 2^50, got 0"),
     ("tri", {"base_lr": 0.01, "max_lr": 0.1, "stepsize": 2.5}, "stepsize must be a whole number, got 2.5"),
     ("tri", {"base_lr": 0.01, "max_lr": 0.1, "stepsize": 10**30}, f"stepsize must be a whole number, got {10**30}"),

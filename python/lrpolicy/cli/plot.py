@@ -16,6 +16,7 @@ from lrpolicy.cli.specs import Named
 from lrpolicy.errors import InputError
 from lrpolicy.plots import plot_schedules, terminal_plot
 from lrpolicy.plots.schedules import Scale
+from lrpolicy.stateful import AdaptivePolicy
 
 _JSON_POINTS = 1001
 
@@ -50,13 +51,16 @@ def plot(
     """Draw policies as a picture or in the terminal.
 
     Each argument is a policy (tri2), a policy with its own values (tri2:max_lr=0.06,stepsize=2000), a solver prototxt,
-    or a set-up that lrpolicy ships. Values that nobody gives are taken from an example, and a note says which.
+    or a set-up that lrpolicy ships. Values that nobody gives are taken from an example, and a note says which. Of the
+    policies that observe the training only the sequences that advance by_epoch can be drawn.
     """
     named = specs.parse_all(targets, settings)
+    schedules = {label: entry.schedule for label, entry in zip(_labels(named), named, strict=True)}
     for entry in named:
         if entry.from_example:
             note(f"{entry.label}: {specs.setting_text(entry.policy, entry.from_example)} (an example; use --set)")
-    schedules = {label: entry.policy for label, entry in zip(_labels(named), named, strict=True)}
+        if isinstance(entry.policy, AdaptivePolicy):
+            note(f"{entry.label}: drawn with a test pass after every {entry.test_interval} iterations")
     length = max_iter or max(entry.length for entry in named)
     if output is not None:
         plot_schedules(schedules, length, output, scale=cast(Scale, scale))
@@ -91,7 +95,7 @@ def _curves(named: Sequence[Named], length: int) -> list[dict[str, object]]:
             "label": entry.label,
             "policy": entry.policy.to_dict(),
             "iterations": list(iterations),
-            "rates": entry.policy.rates(iterations).tolist(),
+            "rates": entry.schedule.rates(iterations).tolist(),
         }
         for entry in named
     ]

@@ -9,7 +9,10 @@ from typing import Any
 
 from lrpolicy.cli.common import names_a_solver, read_solver
 from lrpolicy.errors import InputError, did_you_mean
-from lrpolicy.policies import PARAMETERS, Policy, canonical_name
+from lrpolicy.policies import ADAPTIVE_PARAMETERS, ADAPTIVE_POLICIES, PARAMETERS, Policy, canonical_name
+from lrpolicy.schedules import Schedule
+from lrpolicy.solver.policy_fields import NESTED
+from lrpolicy.stateful import AdaptivePolicy, AnyPolicy, preview
 
 # A sensible value of every parameter for each policy, so that `lrpolicy plot tri2` shows tri2's shape at once.
 _CYCLE = {"base_lr": 0.001, "max_lr": 0.006, "stepsize": 1000}
@@ -24,22 +27,43 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "sinexp": {**_CYCLE, "gamma": 0.9998},
     "cos": {**_CYCLE, "stepsize": 2000},
     "sigmoid": {"base_lr": 0.01, "gamma": 0.002, "stepsize": 5000},
+    "plateau": {"base_lr": 0.01, "gamma": 0.1, "plateau_winsize": (500, 1000)},
 }
 _SHORTEST = 10_000
+_EXAMPLE_EPOCH = 500
+_KINDS = {name: info.kind for name, info in PARAMETERS.items()} | {
+    name: info.kind for name, info in ADAPTIVE_PARAMETERS.items()
+}
 
 
 @dataclass(frozen=True)
 class Named:
-    """A policy with the label it goes by, how long a picture of it should be, and the fields taken from an example."""
+    """A policy with the label it goes by, how long a picture of it should be, and the fields taken from an example.
+
+    `test_interval` is the solver's, or the example's for a policy that observes the test passes.
+    """
 
     label: str
-    policy: Policy
+    policy: AnyPolicy
     length: int
     from_example: tuple[str, ...] = ()
+    test_interval: int = _EXAMPLE_EPOCH
+
+    @property
+    def schedule(self) -> Schedule:
+        """Its rates. Raises InputError for a policy whose rates only a training shows."""
+        return schedule_of(self.policy, self.test_interval)
 
 
-def example(name: str) -> Policy:
-    """The example of a policy of the table: 10,000 iterations show its shape."""
+def schedule_of(policy: AnyPolicy, test_interval: int) -> Schedule:
+    """The rates of a policy, as far as they are known. Raises InputError where only a training shows them."""
+    return preview(policy, test_interval) if isinstance(policy, AdaptivePolicy) else policy
+
+
+def example(name: str) -> AnyPolicy:
+    """The example of a policy of the tables: 10,000 iterations show its shape."""
+    if name in ADAPTIVE_POLICIES:
+        return AdaptivePolicy(name, **_EXAMPLES.get(name, {"base_lr": 0.1}))
     return Policy(name, **_EXAMPLES.get(name, _CYCLE))
 
 
@@ -53,7 +77,8 @@ def parse(target: str, settings: Sequence[str] = ()) -> Named:
             raise InputError("--set goes with policy names, not with a solver", got=target, remedy="edit its fields")
         solver = read_solver(target)
         label = f"{Path(target).stem} ({solver.policy.name})"
-        return Named(label, solver.policy, solver.message.max_iter or natural_length(solver.policy))
+        length = solver.message.max_iter or natural_length(solver.policy)
+        return Named(label, solver.policy, length, test_interval=solver.message.test_interval)
     name, _, text = target.partition(":")
     known, _ = canonical_name(name)
     own = assignments([part for part in text.split(",") if part], where=target)
@@ -61,7 +86,8 @@ def parse(target: str, settings: Sequence[str] = ()) -> Named:
     shared = {key: value for key, value in assignments(settings, where="--set").items() if key in fields}
     given = {**shared, **own}
     filled = example(known).parameters
-    policy = Policy(known, **{**filled, **given})
+    kind = AdaptivePolicy if known in ADAPTIVE_POLICIES else Policy
+    policy = kind(known, **{**filled, **given})
     missing = tuple(key for key in filled if key not in given)
     return Named(target, policy, natural_length(policy), missing)
 
@@ -86,10 +112,10 @@ def assignments(parts: Iterable[str], *, where: str) -> dict[str, Any]:
             raise InputError(
                 "a setting reads key=value", where=where, got=f'"{part}"', remedy="for example stepsize=2000"
             )
-        if key not in PARAMETERS:
-            raise InputError(f'parameter "{key}" is unknown', where=where, remedy=did_you_mean(key, PARAMETERS))
-        value = _number(key, text, where)
-        if PARAMETERS[key].kind == "integers":
+        if key not in _KINDS:
+            raise InputError(f'parameter "{key}" is unknown', where=where, remedy=did_you_mean(key, _KINDS))
+        value = _value(key, text, where)
+        if _KINDS[key] == "integers":
             values[key] = (*values.get(key, ()), value)
         elif key in values:
             raise InputError(f"{key} is given twice", where=where, got=f"{values[key]} and {text}")
@@ -98,16 +124,22 @@ def assignments(parts: Iterable[str], *, where: str) -> dict[str, Any]:
     return values
 
 
-def _number(key: str, text: str, where: str) -> float | int:
-    real = PARAMETERS[key].kind == "real"
+def _value(key: str, text: str, where: str) -> float | int | str | bool:
+    kind = _KINDS[key]
+    if kind == "text":
+        return text
+    if kind == "flag":
+        if text not in ("true", "false"):
+            raise InputError(f"{key} must be true or false", where=where, got=f'"{text}"')
+        return text == "true"
     try:
-        return float(text) if real else int(text)
+        return float(text) if kind == "real" else int(text)
     except ValueError:
-        wanted = "a number" if real else "a whole number"
+        wanted = "a number" if kind == "real" else "a whole number"
         raise InputError(f"{key} must be {wanted}", where=where, got=f'"{text}"') from None
 
 
-def natural_length(policy: Policy) -> int:
+def natural_length(policy: AnyPolicy) -> int:
     """How many iterations a picture of this policy needs to show what it does."""
     values = policy.parameters
     steps = values.get("stepvalue", ())
@@ -117,19 +149,33 @@ def natural_length(policy: Policy) -> int:
     return max(lengths) or _SHORTEST
 
 
-def setting_text(policy: Policy, fields: Iterable[str]) -> str:
+def setting_text(policy: AnyPolicy, fields: Iterable[str]) -> str:
     """Some of a policy's parameters as `key=value` words."""
     words = []
     for field in fields:
         value = policy.parameters[field]
-        words += [f"{field}={item}" for item in value] if isinstance(value, tuple) else [f"{field}={value:g}"]
+        words += [f"{field}={item}" for item in value] if isinstance(value, tuple) else [f"{field}={plain(value)}"]
     return " ".join(words)
 
 
-def prototxt(policy: Policy) -> str:
+def plain(value: object) -> str:
+    """A parameter's value as a prototxt has it, numbers as short as they can be read."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float | int) else str(value)
+
+
+def prototxt(policy: AnyPolicy) -> str:
     """The policy as the lines of a solver prototxt."""
-    lines = [f'lr_policy: "{policy.name}"']
+    lines: list[str] = [f'lr_policy: "{policy.name}"']
+    nested: list[str] = []
     for field, value in policy.parameters.items():
-        text = "lr_policy_param {{ start: {} }}" if field == "start" else field + ": {}"
-        lines += [text.format(item) for item in (value if isinstance(value, tuple) else (value,))]
-    return "\n".join(lines)
+        home = nested if field in NESTED else lines
+        home += [f"{field}: {_literal(item)}" for item in (value if isinstance(value, tuple) else (value,))]
+    return "\n".join([*lines, *([f"lr_policy_param {{ {' '.join(nested)} }}"] if nested else [])])
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)

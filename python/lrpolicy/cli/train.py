@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import click
 
-from lrpolicy.cli.common import data_folder, examples, json_option, print_json, progress_bar, read_solver
+from lrpolicy.cli.common import data_folder, examples, json_option, note, print_json, progress_bar, read_solver
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.errors import InterruptedRun, RunError
@@ -108,6 +108,10 @@ class _Screen:
     def saved(self, path: Path) -> None:
         """Remember the latest snapshot."""
         self.snapshot = path
+
+    def noted(self, text: str) -> None:
+        """Say it on standard error, above the bar."""
+        note(text)
 
     def stopping(self) -> bool:
         """True after Ctrl-C or a termination signal."""

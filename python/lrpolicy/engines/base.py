@@ -9,6 +9,7 @@ from typing import Protocol as Interface
 from lrpolicy.records import Measurement, Protocol, Task, TrialOutcome
 from lrpolicy.schedules import Schedule
 from lrpolicy.solver import Solver
+from lrpolicy.stateful import AdaptivePolicy
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class TrainingJob:
 
     solver: Solver
     data: Path | None = None
-    schedule: Schedule | None = None
+    schedule: Schedule | AdaptivePolicy | None = None
     seed: int = 1
     max_iter: int | None = None
     test_interval: int | None = None
@@ -44,6 +45,9 @@ class Observer(Interface):
 
     def saved(self, path: Path) -> None:
         """A snapshot that is complete on disk (the .solverstate)."""
+
+    def noted(self, text: str) -> None:
+        """Something that the user should know about the training, said once."""
 
     def stopping(self) -> bool:
         """True when the training should end now (the outcome is then INTERRUPTED)."""

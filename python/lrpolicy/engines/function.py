@@ -15,6 +15,7 @@ from lrpolicy.errors import InputError, did_you_mean
 from lrpolicy.metrics import evaluate
 from lrpolicy.records import Evaluation, Measurement, Protocol, Split, Task, TrialOutcome, TrialStatus
 from lrpolicy.schedules import Schedule
+from lrpolicy.stateful import AdaptivePolicy
 
 
 class TrialEnded(BaseException):
@@ -141,6 +142,9 @@ class FunctionEngine:
         """Call the function and gather what it reports. Its own exceptions pass through."""
         if job.schedule is None:
             raise InputError("a training function needs a schedule")
+        if isinstance(job.schedule, AdaptivePolicy):
+            rule = f'"{job.schedule.name}" observes the training, which a training function of your own does not show'
+            raise InputError(rule, remedy="take one of the policies that are functions of the iteration")
         trial = FunctionTrial(job, job.schedule, observer)
         with contextlib.suppress(TrialEnded):
             self._function(job.schedule, trial)

@@ -27,6 +27,7 @@ from lrpolicy.range_test import coarse_rates, finer_rates, fix_range
 from lrpolicy.ranking import RankedPolicy, Result, rank
 from lrpolicy.records import Measurement, Protocol, Split, Task, TrialStatus
 from lrpolicy.search import RateRange, SearchSpace
+from lrpolicy.stateful import AnyPolicy, policy_from_dict
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,11 @@ class Evaluator:
         """The ranked table of a stage (of its trials of this length), read from the database."""
         return rank(map(self._result, self._stages.results(stage, max_iter)), self.plan.goal)
 
-    def measurements(self, stage: str = "final") -> dict[Policy, list[Measurement]]:
+    def measurements(self, stage: str = "final") -> dict[AnyPolicy, list[Measurement]]:
         """What the first finished trial of each policy measured on the split that steers, in order of iteration."""
-        found: dict[Policy, list[Measurement]] = {}
+        found: dict[AnyPolicy, list[Measurement]] = {}
         for trial in self._stages.results(stage):
-            policy = Policy.from_dict(trial.spec.policy)
+            policy = policy_from_dict(trial.spec.policy)
             if trial.status is TrialStatus.COMPLETED and policy not in found:
                 found[policy] = self._measured(trial.id)
         return found
@@ -115,10 +116,11 @@ class Evaluator:
 
     def _try_rates(self, rates: Iterable[float]) -> Generator[Step, None, dict[float, float]]:
         """Rate -> best Top-1 of its range trial, NaN where it diverged before it learned; failed ones are left out."""
-        policies = self._exact(Policy("fixed", base_lr=rate) for rate in rates)
+        exact = self._exact(Policy("fixed", base_lr=rate) for rate in rates)
+        policies = [policy for policy in exact if isinstance(policy, Policy)]
         length = scan_iterations(self.plan, self.iterations_per_epoch)
         yield from self._train("range", policies, [self.plan.first_seed], length)
-        outcomes = {Policy.from_dict(trial.spec.policy): trial.outcome for trial in self._stages.results("range")}
+        outcomes = {policy_from_dict(trial.spec.policy): trial.outcome for trial in self._stages.results("range")}
         reached = {policy.rate(0): outcomes[policy] for policy in policies if policy in outcomes}
         return {
             rate: math.nan if outcome is None or outcome.best is None else outcome.best.evaluation.top1
@@ -159,7 +161,7 @@ class Evaluator:
     def _spent_on_range(self) -> int:
         return sum(trial.outcome.iterations for trial in self._stages.results("range") if trial.outcome)
 
-    def _train(self, name: str, policies: Sequence[Policy], seeds: Sequence[int], length: int) -> Steps:
+    def _train(self, name: str, policies: Sequence[AnyPolicy], seeds: Sequence[int], length: int) -> Steps:
         interval = self.job.test_interval or self.job.solver.message.test_interval
         if self.plan.goal.target is not None:  # when the target is reached must be seen in short trials too
             interval = min(interval, max(1, interval * length // self.plan.max_iter))
@@ -168,10 +170,10 @@ class Evaluator:
     def _space(self, found: RateRange, max_iter: int) -> SearchSpace:
         return SearchSpace(found, max_iter, self.iterations_per_epoch)
 
-    def _fitted(self, candidates: Iterable[Candidate], space: SearchSpace) -> dict[Candidate, Policy]:
+    def _fitted(self, candidates: Iterable[Candidate], space: SearchSpace) -> dict[Candidate, AnyPolicy]:
         return {candidate: self._exact([candidate.policy(space)])[0] for candidate in candidates}
 
-    def _exact(self, policies: Iterable[Policy]) -> list[Policy]:
+    def _exact(self, policies: Iterable[AnyPolicy]) -> list[AnyPolicy]:
         """The policies as a prototxt holds them: float32 fields, so that what was tried is what can be written."""
         return [self.job.solver.with_policy(policy).policy for policy in policies]
 

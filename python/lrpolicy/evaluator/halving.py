@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lrpolicy.policies import Policy
 from lrpolicy.ranking import RankedPolicy
 from lrpolicy.search import SearchSpace
+from lrpolicy.stateful import AnyPolicy
 
 
 class Candidate(NamedTuple):
@@ -22,7 +22,7 @@ class Candidate(NamedTuple):
     function: str
     place: int
 
-    def policy(self, space: SearchSpace) -> Policy:
+    def policy(self, space: SearchSpace) -> AnyPolicy:
         """The candidate, fitted to the length of the space."""
         return space.candidate(*self)
 
@@ -53,7 +53,7 @@ def first_candidates(space: SearchSpace, functions: Sequence[str], count: int) -
     return [Candidate(name, place) for name in functions for place in space.places(name, count)]
 
 
-def climbed(iterations: int, policies: Mapping[Candidate, Policy], ranking: Sequence[RankedPolicy]) -> Climbed:
+def climbed(iterations: int, policies: Mapping[Candidate, AnyPolicy], ranking: Sequence[RankedPolicy]) -> Climbed:
     """The rung's outcome, given the policy that each candidate was in it, and their ranking.
 
     Candidates that were the same policy in this rung share its trial, and go on in the order of the candidates.

@@ -9,8 +9,8 @@ from lrpolicy.database import Database, Setting, StoredTrial
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.errors import RunError
 from lrpolicy.executors.base import Event, Executor, Finished, Measured, Progressed, Started
-from lrpolicy.policies import Policy
 from lrpolicy.records import TrialOutcome, TrialSpec, TrialStatus
+from lrpolicy.stateful import AnyPolicy
 
 _IS_RESULT = (TrialStatus.COMPLETED, TrialStatus.DIVERGED)
 
@@ -39,7 +39,7 @@ class Stages:
     _running: dict[int, list[tuple[int, float, float]]] = field(default_factory=dict, init=False)
 
     def train(
-        self, name: str, policies: Sequence[Policy], seeds: Sequence[int], max_iter: int, test_interval: int
+        self, name: str, policies: Sequence[AnyPolicy], seeds: Sequence[int], max_iter: int, test_interval: int
     ) -> Iterator[StageStarted | Event]:
         """Train every policy with every seed, but for the trials that are results already.
 
@@ -74,7 +74,7 @@ class Stages:
         trials = self.database.trials(run=self.run, stage=name)
         return [t for t in trials if t.status in _IS_RESULT and max_iter in (None, t.spec.max_iter)]
 
-    def _spec(self, policy: Policy, seed: int, max_iter: int, test_interval: int, stage: str) -> TrialSpec:
+    def _spec(self, policy: AnyPolicy, seed: int, max_iter: int, test_interval: int, stage: str) -> TrialSpec:
         return TrialSpec(
             policy=policy.to_dict(),
             seed=seed,

@@ -138,6 +138,9 @@ class _PipeObserver:
     def saved(self, path: Path) -> None:
         """Trials of a run save nothing."""
 
+    def noted(self, text: str) -> None:
+        """A trial's outcome says it again, and that is stored."""
+
     def stopping(self) -> bool:
         # While a job runs the parent never writes: readable means closed.
         self._stopping = self._stopping or self._connection.poll()

@@ -69,5 +69,8 @@ class _QueueObserver:
     def saved(self, path: Path) -> None:
         """Trials of a run save nothing."""
 
+    def noted(self, text: str) -> None:
+        """A trial's outcome says it again, and that is stored."""
+
     def stopping(self) -> bool:
         return self.stop.is_set()

@@ -32,6 +32,7 @@ def message_class(name: str) -> Any:
 
 
 SolverParameter = message_class("SolverParameter")
+LearningRatePolicyParameter = message_class("LearningRatePolicyParameter")
 SolverState = message_class("SolverState")
 NetParameter = message_class("NetParameter")
 NetState = message_class("NetState")

@@ -98,5 +98,8 @@ class _Watch:
     def saved(self, path: Path) -> None:
         self.observer.saved(path)
 
+    def noted(self, text: str) -> None:
+        self.observer.noted(text)
+
     def stopping(self) -> bool:
         return self.loss.exploded or self.observer.stopping()

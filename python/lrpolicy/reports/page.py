@@ -9,15 +9,15 @@ from importlib import resources
 from pathlib import Path
 
 from lrpolicy.errors import RunError
-from lrpolicy.policies import Policy
 from lrpolicy.prototxt.files import write_bytes
 from lrpolicy.records import Protocol
 from lrpolicy.reports.gather import RunResults, basis
 from lrpolicy.reports.html import Html, code, element, facts, figure, joined, table
 from lrpolicy.reports.pictures import Picture
 from lrpolicy.reports.results import parameters_text, percent
-from lrpolicy.reports.snippets import SNIPPETS, remark
+from lrpolicy.reports.snippets import remark, snippets
 from lrpolicy.reports.standings import columns, interval_text, probability_text, setting_text
+from lrpolicy.stateful import policy_from_dict
 from lrpolicy.verdict import Standing, Verdict
 
 # Even if something here escaped wrongly, a browser would run no script and fetch nothing.
@@ -155,7 +155,7 @@ def _accidents(found: RunResults) -> Html:
     cells: dict[str, Sequence[object]] = {
         "stage": [t.spec.stage for t in trials],
         "policy": [t.spec.policy["lr_policy"] for t in trials],
-        "set to": [parameters_text(Policy.from_dict(t.spec.policy)) for t in trials],
+        "set to": [parameters_text(policy_from_dict(t.spec.policy)) for t in trials],
         "seed": [t.spec.seed for t in trials],
         "ended": [str(t.status) for t in trials],
         "after": [t.outcome.iterations if t.outcome else 0 for t in trials],
@@ -166,5 +166,6 @@ def _accidents(found: RunResults) -> Html:
 
 def _use(found: RunResults, best: Standing) -> Html:
     spec = found.of_stage(found.stage)[0].spec
-    examples = [joined((element("h3", name), code(write(best.row.policy, spec)))) for name, write in SNIPPETS.items()]
+    written = snippets(best.row.policy, spec)
+    examples = [joined((element("h3", name), code(text))) for name, text in written.items()]
     return _section("How to use the winner", element("p", remark(spec)), *examples)

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from lrpolicy.errors import InputError, RunError
 from lrpolicy.plots import Candidate, Curve, plot_curves, plot_front, plot_rate_scan, plot_schedules
-from lrpolicy.policies import Policy
 from lrpolicy.range_test import fix_range
 from lrpolicy.ranking import RankedPolicy
 from lrpolicy.records import Measurement, TrialStatus
 from lrpolicy.reports.gather import RunResults
+from lrpolicy.reports.measured_rates import drawable
+from lrpolicy.schedules import Schedule
+from lrpolicy.stateful import AnyPolicy, policy_from_dict
 from lrpolicy.verdict import Verdict
 
 # More schedules than this cannot be told apart in one panel.
@@ -62,7 +64,7 @@ def pictures(found: RunResults, verdict: Verdict) -> list[Picture]:
         Picture(
             "rates",
             f"The rates of the first {len(few)}." if len(few) > 1 else "The rates of the winner.",
-            lambda path: plot_schedules({f"{r.rank} {r.policy.name}": r.policy for r in few}, max_iter, path),
+            lambda path: plot_schedules(_rates_of(found, few), max_iter, path),
         ),
         Picture(
             "front",
@@ -100,22 +102,32 @@ def write_pictures(folder: Path, made: Iterable[Picture]) -> list[Path]:
 
 
 def _curves(found: RunResults, rows: Iterable[RankedPolicy]) -> list[Curve]:
-    """The first completed trial of each policy."""
-    seen: dict[Policy, tuple[Measurement, ...]] = {}
-    for trial in found.of_stage(found.stage):
-        if trial.status is TrialStatus.COMPLETED:
-            seen.setdefault(Policy.from_dict(trial.spec.policy), found.measurements[trial.id])
+    seen = _first_trials(found)
     return [
         Curve(
             row.policy.name,
             row.policy.info.family,
-            row.policy,
+            drawable(row.policy, seen[row.policy]),
             [m.iteration for m in seen[row.policy]],
             [m.evaluation.top1 for m in seen[row.policy]],
             [m.evaluation.loss for m in seen[row.policy]],
         )
         for row in rows
     ]
+
+
+def _rates_of(found: RunResults, rows: Iterable[RankedPolicy]) -> dict[str, Schedule]:
+    seen = _first_trials(found)
+    return {f"{row.rank} {row.policy.name}": drawable(row.policy, seen[row.policy]) for row in rows}
+
+
+def _first_trials(found: RunResults) -> dict[AnyPolicy, tuple[Measurement, ...]]:
+    """What the first completed trial of each policy measured."""
+    seen: dict[AnyPolicy, tuple[Measurement, ...]] = {}
+    for trial in found.of_stage(found.stage):
+        if trial.status is TrialStatus.COMPLETED:
+            seen.setdefault(policy_from_dict(trial.spec.policy), found.measurements[trial.id])
+    return seen
 
 
 def _candidates(rows: Iterable[RankedPolicy]) -> list[Candidate]:

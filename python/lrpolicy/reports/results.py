@@ -12,10 +12,11 @@ from typing import Any
 
 from lrpolicy.errors import RunError
 from lrpolicy.plots import Curve, plot_curves
-from lrpolicy.policies import POLICIES, Policy
 from lrpolicy.ranking import RankedPolicy, Spread
 from lrpolicy.records import Measurement, Protocol
+from lrpolicy.reports.measured_rates import drawable
 from lrpolicy.solver import Solver
+from lrpolicy.stateful import AnyPolicy
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def write_results(
     title: str,
     solver: Solver,
     ranking: Sequence[RankedPolicy],
-    measurements: Mapping[Policy, Sequence[Measurement]],
+    measurements: Mapping[AnyPolicy, Sequence[Measurement]],
     max_iter: int,
     protocol: Protocol,
 ) -> ResultFiles:
@@ -85,20 +86,20 @@ def ranking_rows(ranking: Sequence[RankedPolicy]) -> list[dict[str, Any]]:
     return rows
 
 
-def parameters_text(policy: Policy) -> str:
+def parameters_text(policy: AnyPolicy) -> str:
     """A policy's parameters on one line, as short as they can be read: base_lr 0.01  max_lr 0.06  stepsize 2000."""
     return "  ".join(f"{field} {_short(value)}" for field, value in policy.parameters.items())
 
 
-def _curves(ranking: Sequence[RankedPolicy], measurements: Mapping[Policy, Sequence[Measurement]]) -> list[Curve]:
+def _curves(ranking: Sequence[RankedPolicy], measurements: Mapping[AnyPolicy, Sequence[Measurement]]) -> list[Curve]:
     curves = []
     for row in ranking:
         seen = measurements.get(row.policy, ())
         curves.append(
             Curve(
                 label=row.policy.name,
-                family=POLICIES[row.policy.name].family,
-                schedule=row.policy,
+                family=row.policy.info.family,
+                schedule=drawable(row.policy, seen),
                 iterations=[m.iteration for m in seen],
                 accuracy=[m.evaluation.top1 for m in seen],
                 loss=[m.evaluation.loss for m in seen],

@@ -14,17 +14,20 @@ from lrpolicy.policies import Policy
 from lrpolicy.prototxt import messages
 from lrpolicy.records import TrialSpec
 from lrpolicy.solver.policy_fields import write_policy
+from lrpolicy.stateful import AdaptivePolicy, AnyPolicy
 
 # What an unpatched Caffe knows.
 _CAFFES_OWN = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
 
 
-def caffe(policy: Policy, spec: TrialSpec) -> str:
+def caffe(policy: AnyPolicy, spec: TrialSpec) -> str:
     """The lines of a solver prototxt: the policy, and the settings that it was measured with."""
     message = messages.SolverParameter()
     write_policy(message, policy)
     if not message.HasField("max_iter"):
         message.max_iter = spec.max_iter
+    if isinstance(policy, AdaptivePolicy) and policy.info.feedback == "test loss":
+        message.test_interval = spec.test_interval
     message.type = spec.optimizer
     if spec.momentum:
         message.momentum = spec.momentum
@@ -100,6 +103,13 @@ optimizer = keras.optimizers.SGD(learning_rate=schedule{_sgd(spec, "momentum", "
 SNIPPETS: Mapping[str, Callable[[Policy, TrialSpec], str]] = MappingProxyType(
     {"Caffe": caffe, "PyTorch": pytorch, "JAX with optax": jax, "Keras": keras}
 )
+
+
+def snippets(policy: AnyPolicy, spec: TrialSpec) -> dict[str, str]:
+    """The code for each framework by its name: for an adaptive policy, which needs feedback, Caffe's prototxt alone."""
+    if isinstance(policy, AdaptivePolicy):
+        return {"Caffe": caffe(policy, spec)}
+    return {name: write(policy, spec) for name, write in SNIPPETS.items()}
 
 
 def remark(spec: TrialSpec) -> str:

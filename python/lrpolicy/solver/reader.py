@@ -11,11 +11,11 @@ from google.protobuf import text_format
 
 from lrpolicy import net
 from lrpolicy.errors import InputError, did_you_mean
-from lrpolicy.policies import Policy
 from lrpolicy.prototxt import files, messages, text
 from lrpolicy.prototxt.text import Document
 from lrpolicy.solver import rules
-from lrpolicy.solver.policy_fields import FOREIGN_FIELDS, read_policy, take_start, write_policy
+from lrpolicy.solver.policy_fields import FOREIGN_FIELDS, read_policy, take_foreign, write_policy
+from lrpolicy.stateful import AnyPolicy
 
 ForeignFields = Literal["error", "warn"]
 
@@ -30,7 +30,7 @@ class Solver:
 
     message: Any
     path: str
-    policy: Policy
+    policy: AnyPolicy
     notes: tuple[str, ...]
     _document: Document
 
@@ -38,8 +38,8 @@ class Solver:
     def parse(cls, source: str, path: str = "solver.prototxt", *, foreign_fields: ForeignFields = "error") -> Solver:
         """A solver from prototxt text; `path` is the name that messages show.
 
-        A field that Caffe does not have is an error, or with foreign_fields="warn" a note; `start_lr_policy` is read
-        as lr_policy_param.start.
+        A field that Caffe does not have is an error, or with foreign_fields="warn" a note; `start_lr_policy` and
+        `plateau_winsize` are read as lr_policy_param's.
 
         Raises:
             InputError: not prototxt, an unknown field, policy or value, a missing field, a broken rule.
@@ -47,8 +47,8 @@ class Solver:
         document = text.parse(source, messages.SolverParameter(), path)
         notes = []
         for unknown in document.unknown:
-            if unknown.name == "start_lr_policy" and unknown.message == "SolverParameter":
-                notes.append(take_start(document.message, unknown))
+            if (note := take_foreign(document.message, unknown)) is not None:
+                notes.append(note)
                 continue
             error = unknown.error(FOREIGN_FIELDS.get(unknown.name))
             if foreign_fields == "error":
@@ -130,7 +130,7 @@ class Solver:
         states = list(self.message.test_state) or [messages.NetState()] * len(self.message.test_iter)
         return tuple(_filtered(tested, "TEST", state) for tested, state in zip(self.test_nets(), states, strict=True))
 
-    def with_policy(self, policy: Policy, **fields: Any) -> Solver:
+    def with_policy(self, policy: AnyPolicy, **fields: Any) -> Solver:
         """The same solver with another policy, and with other fields replaced, such as `max_iter=4000`.
 
         Floats become float32. Raises InputError for an unknown field, a wrong type, or a rule that is then broken.

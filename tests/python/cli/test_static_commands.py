@@ -11,6 +11,7 @@ import pytest
 
 from lrpolicy import POLICIES, Policy, cli
 from lrpolicy.cli import specs
+from lrpolicy.policies import ADAPTIVE_POLICIES
 from lrpolicy.solver import Solver
 
 SOLVER = """
@@ -48,9 +49,11 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str
 
 
 def test_policies_lists_the_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert [row["name"] for row in output_json(capsys, "policies")] == list(POLICIES)
+    rows = output_json(capsys, "policies")
+    assert [row["name"] for row in rows] == [*POLICIES, *ADAPTIVE_POLICIES]
+    assert [row["family"] for row in rows if row["name"] in ADAPTIVE_POLICIES] == 7 * ["adaptive"]
     text = output(capsys, "policies")
-    for info in POLICIES.values():
+    for info in (*POLICIES.values(), *ADAPTIVE_POLICIES.values()):
         assert f" {info.name} " in text
         assert info.formula in text
     assert [row["name"] for row in output_json(capsys, "policies", "cyclic")] == [
@@ -60,7 +63,7 @@ def test_policies_lists_the_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_family(capsys: pytest.CaptureFixture[str]) -> None:
     assert complaint(capsys, "policies", "cycle") == (
-        'family "cycle" is unknown; known: cyclic, decaying, extra, fixed; did you mean "cyclic"?'
+        'family "cycle" is unknown; known: adaptive, cyclic, decaying, extra, fixed; did you mean "cyclic"?'
     )
 
 
@@ -168,6 +171,55 @@ def test_plot_takes_repeated_values_as_a_list(capsys: pytest.CaptureFixture[str]
     assert curve["policy"] == {"lr_policy": "multistep", "base_lr": 1.0, "gamma": 0.1, "stepvalue": [10, 20]}
 
 
+@pytest.mark.parametrize("name", ADAPTIVE_POLICIES)
+def test_explain_shows_what_an_adaptive_policy_needs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "explain", name)
+    info = ADAPTIVE_POLICIES[name]
+    assert info.formula in text and info.meaning in text
+    for field in (*info.parameters, *info.optional):
+        assert field in text
+    lines = text[text.index("In a solver prototxt") :].splitlines()[1:]
+    shown = "\n".join(lines[: lines.index("")])
+    assert Solver.parse(f'net: "n" max_iter: 9 {shown}').policy.name == name
+    assert ("No curve" in text) == (not name.startswith("seq"))
+    fields = output_json(capsys, "explain", name)["fields"]
+    assert [field["name"] for field in fields] == [*info.parameters, *info.optional]
+
+
+@pytest.mark.parametrize(
+    ("lines", "rates"),
+    [
+        ('lr_policy: "seq3" base_lr: 0.5', [0.5, 0.5, 0.45, 0.405]),
+        ('lr_policy: "seq1" base_lr: 0.5', [0.5, 0.5, 0.25, 0.5 / 3]),
+        ('lr_policy: "seq2" base_lr: 0.5 min_lr: 0.3', [0.5, 0.5, 0.5 / 2**0.5, 0.3]),
+    ],
+)
+def test_rates_of_sequences_by_epoch(
+    lines: str, rates: list[float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "s.prototxt"
+    path.write_text(f'net: "n" max_iter: 400 test_interval: 100 {lines}')
+    printed = output_json(capsys, "rate", path, "0", "99", "100", "299")["rates"]
+    assert [row["rate"] for row in printed] == pytest.approx(rates, rel=1e-7)
+    curve = output_json(capsys, "plot", path)["curves"][0]
+    assert [curve["rates"][t] for t in (0, 99, 100, 299)] == pytest.approx(rates, rel=1e-7)
+
+
+@pytest.mark.parametrize("name", [name for name in ADAPTIVE_POLICIES if not name.startswith("seq")])
+def test_rates_that_only_a_training_shows(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = complaint(capsys, "plot", name)
+    assert said.startswith(f'the rates of "{name}" depend on the ')
+    assert "only a training shows them; it starts from 0." in said
+
+
+def test_values_of_adaptive_policies_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = output_json(capsys, "explain", "tlr:variant=newton,per_tensor=true,epoch=9")
+    assert shown["policy"] == {"lr_policy": "tlr", "base_lr": 0.1, "variant": "newton", "per_tensor": True, "epoch": 9}
+    assert 'lr_policy_param { variant: "newton" per_tensor: true epoch: 9 }' in shown["prototxt"]
+    assert complaint(capsys, "explain", "tlr:per_tensor=yes").endswith('per_tensor must be true or false, got "yes"')
+    assert "by_oscillate" in complaint(capsys, "plot", "seq3", "--set", "strategy=by_ocillate")
+
+
 def test_how_long_a_picture_is() -> None:
     assert specs.parse("tri:stepsize=70").length == 700
     assert specs.parse("poly:max_iter=123").length == 123
@@ -178,7 +230,7 @@ def test_how_long_a_picture_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trii"], 'lr_policy "trii" is unknown; known: cos, exp, fixed'),
+        (["trii"], 'lr_policy "trii" is unknown; known: aslr, cos, exp, fixed'),
         (["tri2", "--set", "stepsiz=3"], '--set: parameter "stepsiz" is unknown;'),
         (
             ["tri2", "--set", "power=3"],

@@ -33,6 +33,7 @@ class Recorder:
         self.displays: list[tuple[int, float, float]] = []
         self.measurements: list[Measurement] = []
         self.snapshots: list[Path] = []
+        self.notes: list[str] = []
         self._stop = stop
 
     def displayed(self, iteration: int, loss: float, rate: float) -> None:
@@ -43,6 +44,9 @@ class Recorder:
 
     def saved(self, path: Path) -> None:
         self.snapshots.append(path)
+
+    def noted(self, text: str) -> None:
+        self.notes.append(text)
 
     def stopping(self) -> bool:
         return self._stop()

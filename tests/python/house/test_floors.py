@@ -20,7 +20,7 @@ PYTHON_FLOORS = (
     ("_core",),
     ("__init__", "errors", "records", "policies", "schedules", "stateful", "sweeps", "metrics"),
     ("prototxt", "solver", "net", "datasets", "caffemodel", "zoo"),
-    ("monitor", "engines", "engines.base", "executors", "executors.base"),
+    ("monitor", "live", "engines", "engines.base", "executors", "executors.base"),
     ("engines.torch", "engines.caffe", "executors.local", "executors.ray", "database"),
     (
         "evaluator",
@@ -39,7 +39,7 @@ PYTHON_FLOORS = (
 CXX_FLOORS = (
     ("platform", "error"),
     ("double_double", "elementary", "elementary_tables", "policy", "sequence", "decimal", "philox", "tensor_view"),
-    ("policy_table", "prepare", "checks"),
+    ("policy_table", "adaptive_table", "prepare", "checks"),
     ("tlr", "aslr", "strategy"),
     ("kernels",),
 )

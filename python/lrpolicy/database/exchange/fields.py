@@ -14,8 +14,8 @@ from itertools import pairwise
 from typing import Any
 
 from lrpolicy.database.rows import EVALUATION_COLUMNS
-from lrpolicy.policies import Policy
 from lrpolicy.records import Protocol, Split, TrialStatus
+from lrpolicy.stateful import policy_from_dict
 
 LONGEST_TEXT = 200
 MOST_SETTINGS = 200
@@ -140,10 +140,10 @@ def document(value: Any) -> dict[str, Any]:
 
 
 def policy(value: Any) -> dict[str, Any]:
-    """A policy that `lrpolicy.policies` knows, its parameters by its rules."""
+    """A policy that lrpolicy knows, its parameters by its rules."""
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise ValueError("must be an object")
-    return Policy.from_dict(value).to_dict()
+    return policy_from_dict(value).to_dict()
 
 
 def _named(name: str, check: Check, value: Any) -> Any:

@@ -17,10 +17,14 @@ from lrpolicy.engines.torch.net import Definition, TorchNet, Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
 from lrpolicy.engines.torch.snapshots import Snapshots
 from lrpolicy.engines.torch.trainer import LossRecord, Trainer, Updater
+from lrpolicy.engines.torch.windows import Windows
 from lrpolicy.errors import InputError
+from lrpolicy.live import LiveSchedule, LiveTlr, live
 from lrpolicy.monitor import ScheduleMonitor
 from lrpolicy.net import Net, Shape, fingerprint, weight_count
 from lrpolicy.records import NetworkInfo, Split, Task, TrialOutcome
+from lrpolicy.schedules import Schedule
+from lrpolicy.stateful import AdaptivePolicy
 
 
 class TorchEngine:
@@ -57,30 +61,31 @@ class TorchEngine:
         train, test = nets.train_definition(data.examples), nets.test_definition(data.examples)
         scores = _scores(nets, train, test, data.examples.info.class_count)
         weights, random = Weights(train, job.seed, device), StepRandom(job.seed, device)
-        optimizer = Optimizer(job.solver, weights.learned)
         message = job.solver.message
+        schedule = _schedule(job, nets, data.examples, weights)
+        alive = schedule if isinstance(schedule, LiveSchedule) else None
+        optimizer = Optimizer(job.solver, weights.learned, per_tensor=alive is not None and alive.per_tensor)
+        net = TorchNet(train, weights, random, training=True)
+        updater = Updater(net, data.train, nets.train_data.tops, optimizer, random, message.iter_size)
+        if isinstance(alive, LiveTlr):
+            updater.windows = Windows(alive, weights.learned, message.iter_size, updater.gradients)
         losses = LossRecord(message.average_loss)
-        snapshots = Snapshots(job, nets.train_message, weights, optimizer)
+        snapshots = Snapshots(job, nets.train_message, weights, optimizer, alive, updater.windows)
         start, seconds = _start(job, snapshots, losses)
+        if updater.windows is not None and job.resume is None:
+            updater.windows.begin()
         data.train.seed(job.seed)
         if job.snapshot_prefix is not None and not job.snapshot_prefix.parent.is_dir():
             raise InputError("no such folder for the snapshots", where=str(job.snapshot_prefix.parent))
         return Trainer(
-            updater=Updater(
-                TorchNet(train, weights, random, training=True),
-                data.train,
-                nets.train_data.tops,
-                optimizer,
-                random,
-                message.iter_size,
-            ),
+            updater=updater,
             weights=weights,
             scorer=TorchNet(test, weights, random, training=False, wanted=scores),
             scorer_tops=nets.test_data.tops,
             selection=data.validation or data.test,
             selection_split=Split.VALIDATION if data.validation else Split.TEST,
             test=data.test,
-            monitor=_monitor(job, start),
+            monitor=_monitor(job, schedule, start),
             observer=observer,
             losses=losses,
             seconds=seconds,
@@ -211,7 +216,16 @@ def _start(job: TrainingJob, snapshots: Snapshots, losses: LossRecord) -> tuple[
     return start, progress.seconds
 
 
-def _monitor(job: TrainingJob, start: int) -> ScheduleMonitor:
+def _schedule(job: TrainingJob, nets: _Nets, data: LoadedData, weights: Weights) -> Schedule | LiveSchedule[Any]:
+    """What the job's policy does in this training: itself, or set to work on the net's weights and the data's epoch."""
+    policy = job.schedule or job.solver.policy
+    if not isinstance(policy, AdaptivePolicy):
+        return policy
+    examples = nets.train_data.batch_size * job.solver.message.iter_size
+    return live(policy, math.ceil(len(data.train) / examples), [weight.lr_mult for weight in weights.learned])
+
+
+def _monitor(job: TrainingJob, schedule: Schedule | LiveSchedule[Any], start: int) -> ScheduleMonitor:
     message = job.solver.message
     interval = job.test_interval if job.test_interval is not None else message.test_interval
     max_iter = job.max_iter if job.max_iter is not None else message.max_iter
@@ -219,7 +233,7 @@ def _monitor(job: TrainingJob, start: int) -> ScheduleMonitor:
         rule = f"nothing is left to train up to max_iter ({max_iter})"
         raise InputError(rule, where=str(job.resume), got=f"a snapshot of iteration {start}")
     return ScheduleMonitor(
-        job.schedule or job.solver.policy,
+        schedule,
         max_iter,
         test_interval=interval,
         display=message.display,

@@ -41,8 +41,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class _Group:
-    """Weights that share their multipliers, with one list of history tensors for each slot."""
+    """Weights that share their multipliers and rate, with one list of history tensors for each slot.
 
+    `first` is the place of the first one among the learnable weights.
+    """
+
+    first: int
     weights: Tensors
     lr_mult: float
     decay: float
@@ -57,47 +61,53 @@ class Optimizer:
     """Applies one of Caffe's solver types to a net's learnable weights.
 
     `history` holds Caffe's history blobs in Caffe's order: one for each weight, and for AdaDelta and Adam a second
-    one for each behind them. Assign to its tensors in place to resume.
+    one for each behind them. Assign to its tensors in place to resume. With `per_tensor` each weight may
+    have a rate of its own.
     """
 
-    def __init__(self, solver: Solver, weights: Sequence[Weight]) -> None:
+    def __init__(self, solver: Solver, weights: Sequence[Weight], *, per_tensor: bool = False) -> None:
         self._step, slots = _STEPS[solver.solver_type]
         message = solver.message
         self._settings = Settings(message.momentum, message.momentum2, message.rms_decay, message.delta)
         self._clip, self._iter_size = message.clip_gradients, message.iter_size
         self._l1 = message.regularization_type == "L1"
         self.history = [torch.zeros_like(weight.tensor) for _ in range(slots) for weight in weights]
-        self._groups = self._grouped(weights, slots, message.weight_decay)
+        self._groups = self._grouped(weights, slots, message.weight_decay, per_tensor)
 
-    def _grouped(self, weights: Sequence[Weight], slots: int, weight_decay: float) -> list[_Group]:
+    def _grouped(self, weights: Sequence[Weight], slots: int, weight_decay: float, per_tensor: bool) -> list[_Group]:
         """Frozen weights (lr_mult 0) are in no group: nothing that Caffe does to them changes their values."""
-        groups: dict[tuple[float, float], list[int]] = {}
+        groups: dict[tuple[float, float, int], list[int]] = {}
         for i, weight in enumerate(weights):
             if weight.lr_mult:
-                groups.setdefault((weight.lr_mult, weight.decay_mult), []).append(i)
+                groups.setdefault((weight.lr_mult, weight.decay_mult, i if per_tensor else 0), []).append(i)
         return [
             _Group(
+                members[0],
                 [weights[i].tensor for i in members],
                 lr_mult,
                 _product32(weight_decay, decay_mult),
                 tuple([self.history[slot * len(weights) + i] for i in members] for slot in range(slots)),
             )
-            for (lr_mult, decay_mult), members in groups.items()
+            for (lr_mult, decay_mult, _), members in groups.items()
         ]
 
     @torch.no_grad()
-    def apply(self, rate: float, iteration: int) -> None:
-        """One update with the weights' gradients, which it consumes. `iteration` counts the updates done before."""
+    def apply(self, rate: float | Sequence[float], iteration: int) -> None:
+        """One update with the weights' gradients, which it consumes. `iteration` counts the updates done before.
+
+        `rate` is the rate of all weights, or with `per_tensor` one number for each learnable weight, frozen ones too.
+        """
         gradients = [[_gradient(weight) for weight in group.weights] for group in self._groups]
         if self._clip > 0:
             _clip([tensor for tensors in gradients for tensor in tensors], self._clip)
         for group, grads in zip(self._groups, gradients, strict=True):
             if self._iter_size > 1:
-                torch._foreach_mul_(grads, _inverse32(self._iter_size))
+                torch._foreach_mul_(grads, inverse32(self._iter_size))
             if group.decay:
                 signs = torch._foreach_sign(group.weights) if self._l1 else group.weights
                 torch._foreach_add_(grads, signs, alpha=group.decay)
-            self._step(self._settings, group, grads, _product32(rate, group.lr_mult), iteration)
+            own = rate if isinstance(rate, float) else rate[group.first]
+            self._step(self._settings, group, grads, _product32(own, group.lr_mult), iteration)
             for weight in group.weights:
                 weight.grad = None
 
@@ -192,5 +202,6 @@ def _complement32(fraction: float) -> float:
     return float(np.float32(1) - np.float32(fraction))
 
 
-def _inverse32(count: int) -> float:
+def inverse32(count: int) -> float:
+    """1 / count in float32, with which Caffe multiplies what it has added up."""
     return float(np.float32(1) / np.float32(count))

@@ -9,13 +9,17 @@ from typing import Any
 
 import torch
 
-from lrpolicy.caffemodel import SolverState, fit, read_state, read_weights, write_state, write_weights
+from lrpolicy.caffemodel import Array, SolverState, fit, read_state, read_weights, write_state, write_weights
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.engines.torch.net import Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
+from lrpolicy.engines.torch.windows import Windows
 from lrpolicy.errors import InputError
+from lrpolicy.live import LiveSchedule
 from lrpolicy.policies import Policy
 from lrpolicy.prototxt.messages import enum_name
+
+_DAMAGED = "lrpolicy's own part of the snapshot is damaged"
 
 
 @dataclass
@@ -39,6 +43,8 @@ class Snapshots:
     message: Any
     weights: Weights
     optimizer: Optimizer
+    live: LiveSchedule[Any] | None = None
+    windows: Windows | None = None
 
     def save(self, iteration: int, progress: Progress) -> Path:
         """Write PREFIX_iter_N.caffemodel and .solverstate (.h5 as the solver says); returns the .solverstate.
@@ -51,22 +57,28 @@ class Snapshots:
         blobs = {name: [blob.cpu().numpy() for blob in blobs] for name, blobs in self.weights.copy().items()}
         write_weights(model, blobs, self.message)
         history = tuple(tensor.cpu().numpy() for tensor in self.optimizer.history)
-        extra = json.dumps({**self._identity(), "progress": vars(progress)}).encode()
-        write_state(state, SolverState(iteration, str(model), self._current_step(iteration), history, extra))
+        kept = {} if self.live is None else self.live.state.to_dict()
+        extra = json.dumps(kept | {"engine": {**self._identity(), "progress": vars(progress)}}).encode()
+        buffers = () if self.windows is None else tuple(buffer.cpu().numpy() for buffer in self.windows.buffers)
+        write_state(state, SolverState(iteration, str(model), self._current_step(iteration), history, extra, buffers))
         return state
 
     def resume(self, path: Path) -> tuple[int, Progress | None]:
-        """Take over weights and history; returns the updates done, and the progress unless Caffe wrote the file.
+        """Take over weights, history and the policy's state; returns the updates done, and the progress unless Caffe
+        wrote the file.
 
-        Raises InputError for a file that is missing or truncated, or that belongs to another net, solver, seed or
-        protocol.
+        Raises InputError for a file that is missing or truncated, or that belongs to another net, solver, policy, seed
+        or protocol.
         """
         state = read_state(path)
         history = self.optimizer.history
         if len(state.history) != len(history):
             rule = f"an optimizer of type {self.job.solver.solver_type} has {len(history)} history blobs for this net"
             raise InputError(rule, where=str(path), got=len(state.history))
-        progress = self._progress(state.extra, path)
+        values = _values(state.extra, path)
+        progress = self._progress(values.pop("engine", None), path)
+        if self.live is not None:
+            self._restore_policy(self.live, values, state.policy_history, path)
         self._take_over(_beside(path, state.learned_net), whole=True)
         for index, (mine, theirs) in enumerate(zip(history, state.history, strict=True)):
             mine.copy_(torch.from_numpy(fit(theirs, tuple(mine.shape), f"{path}: history {index}")))
@@ -100,24 +112,52 @@ class Snapshots:
         """What must be the same for a resumed training to be the same training."""
         return {"seed": self.job.seed, "protocol": str(self.job.protocol)}
 
-    def _progress(self, extra: bytes, path: Path) -> Progress | None:
-        if not extra:
+    def _progress(self, values: Any, path: Path) -> Progress | None:
+        if values is None:
             return None
         try:
-            values = json.loads(extra)
-            progress = Progress(**values.pop("progress"))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise InputError("lrpolicy's own part of the snapshot is damaged", where=str(path)) from None
+            progress = Progress(**values["progress"])
+        except (KeyError, TypeError):
+            raise InputError(_DAMAGED, where=str(path)) from None
         for name, value in self._identity().items():
             if values.get(name) != value:
                 raise InputError(f"the snapshot was made with {name} {values.get(name)}", where=str(path), got=value)
         return progress
+
+    def _restore_policy(
+        self, live: LiveSchedule[Any], values: dict[str, Any], buffers: tuple[Array, ...], path: Path
+    ) -> None:
+        if not values:
+            rule = f"the snapshot has no state of {live.state.schedule}: it was made with another policy"
+            raise InputError(rule, where=str(path), remedy="start from its weights with --weights FILE.caffemodel")
+        live.restore(values, str(path))
+        mine = [] if self.windows is None else self.windows.buffers
+        if len(buffers) != len(mine):
+            rule = f"{live.state.schedule} has {len(mine)} tensors of its own for this net"
+            raise InputError(rule, where=str(path), got=len(buffers))
+        fitted = [
+            torch.from_numpy(fit(theirs, tuple(buffer.shape), f"{path}: lrpolicy_history {index}"))
+            for index, (buffer, theirs) in enumerate(zip(mine, buffers, strict=True))
+        ]
+        if self.windows is not None:
+            self.windows.restore(fitted)
 
     def _current_step(self, iteration: int) -> int:
         """Caffe's counter of multistep: the steps passed when the last update was done."""
         policy = self.job.schedule or self.job.solver.policy
         steps = policy.parameters.get("stepvalue", ()) if isinstance(policy, Policy) else ()
         return sum(step < iteration for step in steps) if isinstance(steps, tuple) else 0
+
+
+def _values(extra: bytes, path: Path) -> dict[str, Any]:
+    """lrpolicy's own part: the policy's state, and under "engine" what this engine adds."""
+    try:
+        values = json.loads(extra) if extra else {}
+    except ValueError:
+        raise InputError(_DAMAGED, where=str(path)) from None
+    if not isinstance(values, dict):
+        raise InputError(_DAMAGED, where=str(path))
+    return values
 
 
 def _beside(state: Path, learned_net: str) -> Path:

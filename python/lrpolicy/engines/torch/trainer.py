@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +20,12 @@ from lrpolicy.engines.torch.layers import StepRandom
 from lrpolicy.engines.torch.net import Blobs, TorchNet, Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
 from lrpolicy.engines.torch.snapshots import Progress
+from lrpolicy.engines.torch.windows import Windows
+from lrpolicy.live import LiveSchedule
 from lrpolicy.monitor import Block, ScheduleMonitor
 from lrpolicy.records import Measurement, Split, TrialOutcome, TrialStatus
+
+Rate = float | Sequence[float]
 
 # A training looks up from its work this often: on a GPU in iterations (reading a loss waits for it), else in seconds.
 _ITERATIONS_BETWEEN_LOOKS = 100
@@ -30,11 +35,12 @@ _SECONDS_BETWEEN_LOOKS = 0.25
 class LossRecord:
     """The losses of the updates so far, as far as anyone still asks for them.
 
-    Values stay on the device until `settle`.
+    Values stay on the device until `settle`, which tells the `listener` the smoothed loss of each update.
     """
 
     def __init__(self, average_loss: int) -> None:
         self.pending: list[Tensor] = []
+        self.listener: Callable[[float], None] | None = None
         self.last_finite = math.nan
         self._window: deque[float] = deque(maxlen=average_loss)
         self._total, self._count = 0.0, 0
@@ -50,6 +56,8 @@ class LossRecord:
             self._total += value
             self._count += 1
             self.last_finite = value
+            if self.listener is not None:
+                self.listener(self.smoothed)
         return None
 
     @property
@@ -75,7 +83,10 @@ class LossRecord:
 
 @dataclass
 class Updater:
-    """Does one update at a time: forward and backward over iter_size batches, then the optimizer."""
+    """Does one update at a time: forward and backward over iter_size batches, then the optimizer.
+
+    `windows` takes in every gradient where TLR accumulates them.
+    """
 
     net: TorchNet
     feed: Feed
@@ -83,11 +94,19 @@ class Updater:
     optimizer: Optimizer
     random: StepRandom
     iter_size: int
+    windows: Windows | None = None
 
-    def update(self, iteration: int, rate: float) -> Tensor:
+    def update(self, iteration: int, rate: Rate) -> Tensor:
         """Update number `iteration` (0-based); returns its loss, still on the device."""
-        losses = [self._accumulate(iteration * self.iter_size + part) for part in range(self.iter_size)]
+        loss = self.gradients(iteration)
+        if self.windows is not None:
+            self.windows.gather(iteration)
         self.optimizer.apply(rate, iteration)
+        return loss
+
+    def gradients(self, iteration: int) -> Tensor:
+        """The passes of an update, which leave its gradients in the weights; returns its loss."""
+        losses = [self._accumulate(iteration * self.iter_size + part) for part in range(self.iter_size)]
         return losses[0] if self.iter_size == 1 else torch.stack(losses).mean()
 
     def _accumulate(self, step: int) -> Tensor:
@@ -95,6 +114,18 @@ class Updater:
         loss = self.net.run(dict(zip(self.tops, self.feed.batch(step), strict=False)))
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+
+@dataclass
+class _Heard:
+    """Tells a live schedule the smoothed loss of each update, in order."""
+
+    live: LiveSchedule[Any]
+    iteration: int
+
+    def __call__(self, loss: float) -> None:
+        self.live.trained(self.iteration, loss)
+        self.iteration += 1
 
 
 @dataclass(frozen=True)
@@ -129,14 +160,17 @@ class Trainer:
     save_at_end: bool
     on_device: bool
 
+    _rate: float = math.nan
     _best: Measurement | None = None
     _best_weights: Blobs = field(default_factory=dict)
     _next_look: float = 0.0
 
     def run(self) -> TrialOutcome:
         """Train until max_iter, divergence or the observer's wish to stop."""
+        live = self.monitor.live
+        self.losses.listener = None if live is None else _Heard(live, self.monitor.iteration)
         for block in self.monitor.blocks():
-            end = self._updates(block) or self._do_what_is_due(block)
+            end = (self._late_update(block) if block.late else self._updates(block)) or self._finish(block)
             if end is None and block.stop < self.monitor.max_iter and self.observer.stopping():
                 end = _End(TrialStatus.INTERRUPTED, block.stop)
             if end is not None:
@@ -162,12 +196,46 @@ class Trainer:
             self.seconds += time.monotonic() - started
         return None
 
+    def _late_update(self, block: Block) -> _End | None:
+        """Do an update whose rate depends on its own loss or gradient; how the training ends when it ends with it."""
+        assert self.monitor.live is not None
+        started, iteration = time.monotonic(), block.start
+        try:
+            self.losses.pending.append(self.updater.gradients(iteration))
+            if self.losses.settle() is not None:
+                return _End(TrialStatus.DIVERGED, iteration, self._divergence(iteration))
+            if self.updater.windows is not None:
+                self.updater.windows.gather(iteration)
+                self.updater.windows.close(block.stop)
+            (rate,) = self.monitor.live.rates(range(iteration, block.stop)).tolist()
+            self.updater.optimizer.apply(rate, iteration)
+        finally:
+            self.seconds += time.monotonic() - started
+        return None
+
+    def _finish(self, block: Block) -> _End | None:
+        """What follows the updates of a block: what the live schedule learns from it, and what is due."""
+        live, windows = self.monitor.live, self.updater.windows
+        self._rate = self._shown(block)
+        if windows is not None and block.count and not block.late:
+            windows.close(block.stop)
+        if live is not None:
+            for remark in live.remarks:
+                self.observer.noted(remark)
+            live.remarks.clear()
+        return self._do_what_is_due(block)
+
+    def _shown(self, block: Block) -> float:
+        """The rate of the last update done, of the first one before it; one number for all tensors."""
+        if isinstance(self.monitor.schedule, LiveSchedule):
+            return self.monitor.schedule.shown
+        return float(block.rates[-1] if block.count else self.monitor.schedule.rate(0))
+
     def _do_what_is_due(self, block: Block) -> _End | None:
         """Display, measure and save what a block says; the end of a training whose scores are not finite."""
-        rate = float(block.rates[-1] if block.count else self.monitor.schedule.rate(0))
         if block.display and block.count:
-            self.observer.displayed(block.stop, self.losses.smoothed, rate)
-        if block.measure and not self._measure(block.stop, rate):
+            self.observer.displayed(block.stop, self.losses.smoothed, self._rate)
+        if block.measure and not self._measure(block):
             return _End(TrialStatus.DIVERGED, block.stop, f"the scores are not finite after {block.stop} iterations")
         if block.snapshot or (self.save_at_end and block.stop == self.monitor.max_iter):
             self._snapshot(block.stop)
@@ -181,21 +249,24 @@ class Trainer:
         self._next_look = now + _SECONDS_BETWEEN_LOOKS
         return self.observer.stopping()
 
-    def _measure(self, iteration: int, rate: float) -> bool:
+    def _measure(self, block: Block) -> bool:
         """Measure the selection split; False when the scores are not finite.
 
         Before the first update they may be so by right: an untrained BatchNorm has no statistics to divide by, and a
         deep net of them overflows, in Caffe too. That is no measurement, and no divergence.
         """
+        iteration = block.stop
         evaluation = evaluate(self.scorer, self.selection, self.scorer_tops)
         if not math.isfinite(evaluation.loss):
             return iteration == 0
         measurement = Measurement(
-            iteration, self.selection_split, rate, self.losses.take_mean(), evaluation, self.seconds
+            iteration, self.selection_split, self._rate, self.losses.take_mean(), evaluation, self.seconds
         )
         if self._best is None or evaluation.top1 > self._best.evaluation.top1:
             self._best, self._best_weights = measurement, self.weights.copy()
         self.observer.measured(measurement)
+        if block.feedback and self.monitor.live is not None:
+            self.monitor.live.tested(evaluation.loss)
         return True
 
     def _snapshot(self, iteration: int) -> None:
@@ -212,7 +283,8 @@ class Trainer:
         if end.status is TrialStatus.INTERRUPTED:
             self._snapshot(end.iterations)
             return TrialOutcome(end.status, end.iterations, self.seconds, self._best)
-        return TrialOutcome(end.status, end.iterations, self.seconds, self._best, self._test_of_best(), end.message)
+        message = end.message or ("" if self.monitor.live is None else self.monitor.live.summary())
+        return TrialOutcome(end.status, end.iterations, self.seconds, self._best, self._test_of_best(), message)
 
     def _test_of_best(self) -> Measurement | None:
         """The test set measured with the best weights (the selection itself, where that is the test set)."""
