@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lrpolicy.database import Database, Setting
+from lrpolicy.database.range_tests import stored_range_tests
 from lrpolicy.database.recommend import averages, comparables, range_trials, stored_tasks
-from lrpolicy.database.stored import Average, Comparable, RangeTrial
+from lrpolicy.database.stored import Average, Comparable, RangeTrial, StoredRangeTest
 from lrpolicy.errors import InputError, RunError
 from lrpolicy.goals import COLUMNS, Goal, find_goal
 from lrpolicy.range_test.fix_scan import fix_range
@@ -26,6 +27,10 @@ from lrpolicy.search import RateRange
 from lrpolicy.similarity import FARTHEST, setting_parts, task_parts
 from lrpolicy.stateful import AnyPolicy, policy_from_dict
 from lrpolicy.transfer import assumptions, transferred, transferred_range
+
+
+class NothingNearError(InputError):
+    """No completed trial of a near enough task is stored."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +72,20 @@ class Recommendation:
 
 @dataclass(frozen=True)
 class StoredRange:
-    """The range of good fixed rates that a run's range test found for the nearest task, carried over to the setting."""
+    """The range of good fixed rates of the nearest task that has one, carried over to the setting.
+
+    `source` names where it was found, such as "range test 3" or "run 7". `test` is that range test as it was stored,
+    with its uncertainty; None where the range is that of a run's range stage.
+    """
 
     range: RateRange
     measured: RateRange
-    run: int
+    source: str
     task: Task
     setting: Setting
     parts: Mapping[str, float]
     assumed: tuple[str, ...]
+    test: StoredRangeTest | None = None
 
     @property
     def distance(self) -> float:
@@ -91,7 +101,8 @@ def recommend(
     With a setting, distances count it and policies are carried over to it; without one they are as measured.
 
     Raises:
-        InputError: nothing near enough is stored, or none of it has a score under the goal; the message says what is.
+        NothingNearError: nothing near enough is stored; the message says what is nearest.
+        InputError: none of what is near enough has a score under the goal.
     """
     if top < 1:
         raise InputError("at least one policy must be asked for", got=top)
@@ -112,24 +123,36 @@ def recommend(
 
 
 def stored_range(database: Database, task: Task, setting: Setting | None = None) -> StoredRange | None:
-    """The FIX range that the newest range test of the nearest task found; None where no near task has one.
+    """The range of good fixed rates that is known for the nearest task; None where no near task has one.
 
-    With a setting the rates are carried over to it. The length of a range trial does not count in the distance.
+    Range tests are asked first, the newest first; one that did not hold is passed over. Then come the range stages of
+    runs. With a setting the rates are carried over to it. The length of the trainings does not count in the distance.
     """
     for parts, number, stored in _near_tasks(database, task):
-        for run, measured, accuracy in _scans(range_trials(database, number)):
+        for source, measured, found, test in _known_ranges(database, number, stored.dataset.class_count):
             wanted = measured if setting is None else replace(setting, max_iter=measured.max_iter)
             all_parts = parts | setting_parts(wanted, measured)
             if sum(all_parts.values()) > FARTHEST:
                 continue
-            try:
-                found = fix_range(accuracy, stored.dataset.class_count)
-            except RunError:  # nothing was learned in that run; an older one may know
-                continue
             moved = transferred_range(found, measured, wanted)
             told = tuple(assumptions(measured, wanted))
-            return StoredRange(moved, found, run, stored, measured, all_parts, told)
+            return StoredRange(moved, found, source, stored, measured, all_parts, told, test)
     return None
+
+
+def _known_ranges(
+    database: Database, task: int, class_count: int
+) -> Iterator[tuple[str, Setting, RateRange, StoredRangeTest | None]]:
+    """(source, setting, range, range test) of everything that found a range for a task, the best to ask first."""
+    for number, test in stored_range_tests(database, task).items():
+        if test.held is not False:
+            found = RateRange(test.low.value, test.suggestion.value, test.high.value)
+            yield f"range test {number}", test.setting, found, test
+    for run, measured, accuracy in _scans(range_trials(database, task)):
+        try:
+            yield f"run {run}", measured, fix_range(accuracy, class_count), None
+        except RunError:  # nothing was learned in that run; an older one may know
+            continue
 
 
 def _near_tasks(database: Database, task: Task) -> list[tuple[dict[str, float], int, Task]]:
@@ -150,7 +173,9 @@ def _near_groups(database: Database, task: Task, setting: Setting | None) -> lis
         found.append((group, basis))
     near = [(group, basis) for group, basis in found if basis.distance <= FARTHEST]
     if not near:
-        raise InputError(_why_nothing(found, database, task), where=database.where, remedy="measure it: lrpolicy tune")
+        raise NothingNearError(
+            _why_nothing(found, database, task), where=database.where, remedy="measure it: lrpolicy tune"
+        )
     return sorted(near, key=lambda pair: (pair[1].distance, pair[0].stage != "final", -pair[0].trials))
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from lrpolicy import database
 from lrpolicy.database import Database, RunState, Setting
+from lrpolicy.database.range_tests import store_range_test
+from lrpolicy.database.stored import StoredRangeTest, Uncertain
 from lrpolicy.errors import InputError
 from lrpolicy.goals import find_goal
 from lrpolicy.policies import POLICIES, Policy
@@ -269,16 +271,50 @@ def test_the_stored_range_is_the_fix_scans_of_the_newest_run_of_the_nearest_task
     scan(results, TASK, {1.0: 0.1, 0.1: 0.1, 0.01: 0.1}, short)  # nothing learned
     found = stored_range(results, TASK, SETTING)
     assert found is not None
-    assert (found.range, found.run, found.distance, found.assumed) == (RateRange(0.001, 0.01, 0.1), newest, 0, ())
+    assert (found.range, found.distance, found.assumed) == (RateRange(0.001, 0.01, 0.1), 0, ())
+    assert (found.source, found.test) == (f"run {newest}", None)
     doubled = stored_range(results, TASK, replace(SETTING, batch_size=128))
     assert doubled is not None
     assert (doubled.range, doubled.measured) == (RateRange(0.002, 0.02, 0.2), found.range)
     assert (
         doubled.parts == {"batch size": pytest.approx(0.3 * math.log10(2))} and "batch 64 -> 128" in doubled.assumed[0]
     )
-    assert stored_range(results, FASHION, SETTING).run == newest  # type: ignore[union-attr]
+    assert stored_range(results, FASHION, SETTING).source == f"run {newest}"  # type: ignore[union-attr]
     assert stored_range(results, TASK, replace(SETTING, optimizer="Adam")) is None
     assert stored_range(results, IMAGENET) is None
+
+
+def test_range_tests_are_asked_before_the_range_stages_of_runs(results: Database) -> None:
+    scan(results, TASK, {0.1: 0.95, 0.01: 0.98, 0.001: 0.94, 0.0001: 0.3}, replace(SETTING, max_iter=100))
+    test = StoredRangeTest(
+        setting=replace(SETTING, max_iter=200),
+        method="smith",
+        judged_by="loss",
+        low=Uncertain(0.002, 0.001, 0.004),
+        suggestion=Uncertain(0.02, 0.01, 0.04),
+        high=Uncertain(0.05, math.nan, math.nan),
+        held=True,
+        seeds=(1, 2, 3),
+        iterations=600,
+    )
+    first = store_range_test(results, TASK, test)
+    newer = store_range_test(results, TASK, replace(test, held=None, low=Uncertain(0.004, math.nan, math.nan)))
+    store_range_test(results, TASK, replace(test, held=False))  # newest, and not to be trusted
+    found = stored_range(results, TASK, SETTING)
+    assert found is not None and found.test is not None
+    assert (found.source, found.range) == (f"range test {newer}", RateRange(0.004, 0.02, 0.05))
+    assert repr(found.test.low) == "Uncertain(value=0.004, low=nan, high=nan)"
+    carried = stored_range(results, FASHION, replace(SETTING, batch_size=128))
+    assert carried is not None
+    assert (carried.range, carried.source) == (RateRange(0.008, 0.04, 0.1), f"range test {newer}")
+    assert newer == first + 1
+
+
+def test_an_interval_that_is_none_is_refused(results: Database) -> None:
+    nothing = Uncertain(math.nan, math.nan, math.nan)
+    test = StoredRangeTest(SETTING, "fix", "accuracy", nothing, nothing, nothing, None, (1,), 5)
+    with pytest.raises(InputError, match="the database refuses a value"):
+        store_range_test(results, TASK, test)
 
 
 def test_every_policy_with_a_gamma_has_been_thought_of() -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -129,6 +129,8 @@ class Settings:
 @click.option(
     "--plot", type=click.Path(path_type=Path), help="The picture's file.  [default: range-test-NAME.png, here]"
 )
+@click.option("--keep/--no-keep", default=True, help="Store the result, for tune and recommend.  [default: keep]")
+@click.option("--dsn", help="PostgreSQL server to keep it in.  [default: LRPOLICY_DSN, else an embedded server]")
 @json_option
 def range_test(
     solver: str,
@@ -136,6 +138,8 @@ def range_test(
     weights: Path | None,
     confirming: bool,
     plot: Path | None,
+    keep: bool,
+    dsn: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -143,7 +147,8 @@ def range_test(
 
     Trains a few epochs for each seed, on the training data, with fresh weights; the test set, the solver's files and
     its snapshots are left alone. Ends with the interval, a suggestion, how sure both are over the seeds, a short proof
-    against rates outside, and a picture.
+    against rates outside, and a picture. What it found is kept in the database, where tune and recommend ask for it;
+    a test that starts from --weights is not, because it says nothing about fresh ones.
     """
     settings = Settings(**options)
     read = read_solver(solver)
@@ -168,6 +173,28 @@ def range_test(
         print_json(_plain(result, confirmation, picture))
     else:
         _print(result, confirmation, picture)
+    if keep and weights is None:
+        _keep(job, task, result, confirmation, test.length, dsn)
+
+
+def _keep(
+    job: TrainingJob,
+    task: Task,
+    result: RangeTestResult,
+    confirmation: Confirmation | None,
+    length: int,
+    dsn: str | None,
+) -> None:
+    """Store the result, which has been shown by now: a database that fails costs nothing but its keeping."""
+    from lrpolicy.database import connect
+    from lrpolicy.database.range_tests import store_range_test
+    from lrpolicy.evaluator import setting_of
+    from lrpolicy.range_test.keeping import stored_result
+
+    found = stored_result(result, confirmation, replace(setting_of(job), max_iter=length))
+    with connect(dsn) as database:
+        number = store_range_test(database, task, found)
+        note(f"kept as range test {number} in {database.where}, where tune and recommend ask for it")
 
 
 def _test(settings: Settings, job: TrainingJob, task: Task, epoch: int, executor: LocalExecutor) -> SmithTest | FixTest:

@@ -13,13 +13,13 @@ import click
 from lrpolicy import zoo
 from lrpolicy.cli.common import console, data_folder, examples, json_option, note, print_json, read_solver, table
 from lrpolicy.database import Setting, connect
+from lrpolicy.database.stored import StoredRangeTest
 from lrpolicy.engines.description import describe
 from lrpolicy.goals import GOALS, Goal, find_goal
 from lrpolicy.net import Net
 from lrpolicy.prototxt import messages, text
-from lrpolicy.recommend import Basis, Recommendation, StoredRange, distance_text, stored_range
+from lrpolicy.recommend import Basis, NothingNearError, Recommendation, StoredRange, distance_text, stored_range
 from lrpolicy.recommend import recommend as ask
-from lrpolicy.search import RateRange
 
 if TYPE_CHECKING:
     from lrpolicy.solver import Solver
@@ -57,8 +57,8 @@ def recommend(
     """Recommend policies for TARGET (a solver, a net or a shipped set-up) from what is stored.
 
     Results of the same task come first, then those of similar tasks; each line says how far away it was measured and
-    what it rests on. For a solver the policies are carried over to its iterations, batch size and momentum. Nothing is
-    trained.
+    what it rests on. For a solver the policies are carried over to its iterations, batch size and momentum. The range
+    of good fixed rates is told where one is known, even where no policy is. Nothing is trained.
     """
     wanted = find_goal(goal, target_top1)
     source = _read(target)
@@ -68,13 +68,20 @@ def recommend(
         description = beside.submit(describe, source, folder, framework=engine)
         with connect(dsn) as database:
             task = description.result()
-            found = ask(database, task, setting, wanted, top)
             rates = stored_range(database, task, setting)
+            try:
+                found = ask(database, task, setting, wanted, top)
+            except NothingNearError as nothing:
+                if rates is None:
+                    raise
+                found = []
+                note(f"no policy: {nothing}")
     if as_json:
         rows = [_as_json(place, row) for place, row in enumerate(found, start=1)]
         print_json({"goal": goal, "target": target_top1, "recommendations": rows, "range": _range_json(rates)})
         return
-    console().print(_table(found, wanted))
+    if found:
+        console().print(_table(found, wanted))
     for line in _explanations(found, rates):
         click.echo(line)
 
@@ -133,9 +140,20 @@ def _explanations(found: Sequence[Recommendation], rates: StoredRange | None) ->
         lines.append(f"{places}: {_basis_text(first.basis)}")
         lines += [f"   taken for granted: {told}" for told in first.assumed]
     if rates is not None:
-        told = f"{rates.task.network.name} on {rates.task.dataset.name}, run {rates.run}"
-        lines.append(f"range of good fixed rates: {_range_text(rates.range)} ({told}, distance {rates.distance:.2f})")
+        told = f"{rates.task.network.name} on {rates.task.dataset.name}, {rates.source}"
+        lines.append(f"range of good fixed rates: {rates.range} ({told}, distance {rates.distance:.2f})")
+        if rates.test is not None:
+            lines.append(f"   {_certainty(rates.test)}")
     return lines
+
+
+def _certainty(test: StoredRangeTest) -> str:
+    """How sure a range test was of the rates that it measured."""
+    ends = {"low": test.low, "best": test.suggestion, "high": test.high}
+    known = [f"{name} {end.low:.3g} to {end.high:.3g}" for name, end in ends.items() if not math.isnan(end.low)]
+    seeds = f"{len(test.seeds)} seed{'s' * (len(test.seeds) != 1)}"
+    sure = f"95 % intervals over {seeds}: {', '.join(known)}" if known else f"measured with {seeds}"
+    return sure + (", confirmed by a short training" if test.held else "")
 
 
 def _basis_text(basis: Basis) -> str:
@@ -186,11 +204,17 @@ def _range_json(rates: StoredRange | None) -> dict[str, Any] | None:
     if rates is None:
         return None
     span = {"low": rates.range.low, "best": rates.range.best, "high": rates.range.high}
-    return span | {"run": rates.run, "distance": round(rates.distance, 6), "assumed": list(rates.assumed)}
-
-
-def _range_text(span: RateRange) -> str:
-    return f"{span.low:g} to {span.high:g}, best {span.best:g}"
+    sure = None
+    if rates.test is not None:
+        ends = {"low": rates.test.low, "best": rates.test.suggestion, "high": rates.test.high}
+        sure = {name: [_number(end.low), _number(end.high)] for name, end in ends.items()}
+    return span | {
+        "source": rates.source,
+        "distance": round(rates.distance, 6),
+        "assumed": list(rates.assumed),
+        "measured_intervals": sure,
+        "held": None if rates.test is None else rates.test.held,
+    }
 
 
 def _short(value: object) -> str:

@@ -92,11 +92,12 @@ SELECT_RUNS = f"""
     SELECT run.id, key, state, started, ended, settings, versions, hardware, origin, {_TASK}
     FROM lrpolicy.run JOIN lrpolicy.task ON task.id = task_id {_PARTS_OF_TASK}"""
 
-# Tasks that some run has trials for.
+# Tasks that some run has trials for, or that a range test was made for.
 SELECT_TASKS = f"""
     SELECT task.id, {_TASK}
     FROM lrpolicy.task {_PARTS_OF_TASK}
     WHERE EXISTS (SELECT FROM lrpolicy.run JOIN lrpolicy.trial ON run_id = run.id WHERE task_id = task.id)
+       OR EXISTS (SELECT FROM lrpolicy.range_test WHERE task_id = task.id)
     ORDER BY task.id"""
 
 

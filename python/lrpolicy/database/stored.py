@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,3 +114,31 @@ class RangeTrial:
     rate: float
     top1: float
     setting: Setting
+
+
+class Uncertain(NamedTuple):
+    """A number, and the ends of its 95 % interval over seeds (NaN where one seed is all there was)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRangeTest:
+    """What one `lrpolicy range-test` found: good fixed rates from `low` to `high`, `suggestion` among them.
+
+    `method` is "smith" or "fix", `judged_by` "loss" or "accuracy". `iterations` counts the updates it cost,
+    `setting.max_iter` those of one training. `held` says whether trainings inside the interval beat those outside, None
+    where nobody looked.
+    """
+
+    setting: Setting
+    method: str
+    judged_by: str
+    low: Uncertain
+    suggestion: Uncertain
+    high: Uncertain
+    held: bool | None
+    seeds: tuple[int, ...]
+    iterations: int

@@ -19,4 +19,4 @@ def known_range(database: Database, task: Task, setting: Setting, limit: float =
 def origin_text(found: StoredRange) -> str:
     """Where a range comes from, in words."""
     task = f"{found.task.network.name} on {found.task.dataset.name}"
-    return f"run {found.run}: " + "; ".join([f"{task}, {distance_text(found.parts)}", *found.assumed])
+    return f"{found.source}: " + "; ".join([f"{task}, {distance_text(found.parts)}", *found.assumed])

@@ -51,6 +51,11 @@ class FixTest:
             raise InputError("a range test needs seeds that differ", got=self.seeds or "none")
         from_same_start(self.job)
 
+    @property
+    def length(self) -> int:
+        """The updates of one training."""
+        return self.epoch * max(self.budgets)
+
     def run(self) -> RangeTestResult:
         """The whole scan. Raises RunError when no rate learns, with what was tried, or when a training fails."""
         return drained(self.steps())
@@ -67,7 +72,7 @@ class FixTest:
         return self._judge(found)
 
     def _train(self, stage: str, rates: Sequence[float]) -> Generator[Stage | Event, None, dict[float, list[Training]]]:
-        start = replace(from_same_start(self.job), max_iter=self.epoch * max(self.budgets), test_interval=self.epoch)
+        start = replace(from_same_start(self.job), max_iter=self.length, test_interval=self.epoch)
         jobs = [
             replace(start, schedule=Policy("fixed", base_lr=rate), seed=seed) for rate in rates for seed in self.seeds
         ]

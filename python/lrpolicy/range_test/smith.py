@@ -49,6 +49,11 @@ class SmithTest:
             raise InputError("a range test needs seeds that differ", got=self.seeds or "none")
         from_same_start(self.job)
 
+    @property
+    def length(self) -> int:
+        """The updates of one training."""
+        return self.sweep.iterations
+
     def run(self) -> RangeTestResult:
         """The whole test. Raises RunError when there is no interval, with what was tried, or when a training fails."""
         return drained(self.steps())

@@ -10,14 +10,33 @@ import time
 import pytest
 
 from lrpolicy.cli import run
+from lrpolicy.database import connect
+from lrpolicy.database.range_tests import stored_range_tests
+from lrpolicy.database.recommend import stored_tasks
 
 QUADRATIC = ["--engine", "support.quadratic_engine:QuadraticEngine", "--seeds", "2", "--workers", "2"]
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A database home that the whole module shares, its server kept running."""
+    home = tmp_path_factory.mktemp("range") / "home"
+    with connect(home=home):
+        yield home
+
+
 @pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
+def here(home, tmp_path, monkeypatch):
+    monkeypatch.delenv("LRPOLICY_DSN", raising=False)
+    monkeypatch.setenv("LRPOLICY_HOME", str(home))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def kept():
+    """All range tests in the database, the newest of each task first."""
+    with connect() as database:
+        return [found for task in stored_tasks(database) for found in stored_range_tests(database, task).items()]
 
 
 def call(capsys, *arguments):
@@ -27,8 +46,9 @@ def call(capsys, *arguments):
 
 
 def test_digits_end_to_end(capsys, here):
-    status, out, _ = call(capsys, "digits", "--json", "--seeds", "3", "--workers", "2")
+    status, out, err = call(capsys, "digits", "--json", "--seeds", "3", "--workers", "2")
     assert status == 0
+    assert "note: kept as range test " in err
     found = json.loads(out)
     # The net's own solver starts at 0.05, and fixed rates from 0.02 to 0.1 all learn digits.
     assert 0.005 < found["suggestion"]["value"] < 0.15
@@ -47,7 +67,9 @@ def test_the_table_says_what_to_do_with_it(capsys, here):
     assert "In a solver: base_lr:" in out
     assert "The interval held: in 200 iterations with 2 other seed(s)" in out
     assert "q.svg" in out
-    assert err.splitlines() == ["sweep: 2 trainings of 200 iterations", "confirmation: 8 trainings of 200 iterations"]
+    *lines, keeping = err.splitlines()
+    assert lines == ["sweep: 2 trainings of 200 iterations", "confirmation: 8 trainings of 200 iterations"]
+    assert keeping.startswith("note: kept as range test ")
     assert "<svg" in (here / "q.svg").read_text()
 
 
@@ -62,6 +84,50 @@ def test_every_way_gives_an_interval_and_a_picture(capsys, here, more):
     assert 0 < found["low"]["value"] <= found["suggestion"]["value"] <= found["high"]["value"] < 0.5
     assert found["confirmation"] is None
     assert (here / "range-test-digits.png").stat().st_size > 10_000
+
+
+def test_what_was_found_is_kept_and_asked_first(capsys):
+    before = len(kept())
+    status, out, _ = call(capsys, "digits", "--seeds", "2", "--workers", "2", "--iterations", "60", "--json")
+    assert status == 0
+    found, (number, stored) = json.loads(out), kept()[0]
+    assert len(kept()) == before + 1
+    for name in ("low", "suggestion", "high"):
+        assert getattr(stored, name)._asdict() == found[name]
+    assert (stored.seeds, stored.iterations, stored.setting.max_iter) == ((1, 2), found["iterations"], 60)
+    assert (stored.setting.optimizer, stored.setting.batch_size) == ("SGD", 64)
+    assert stored.held is found["confirmation"]["held"] is True
+    assert run(["recommend", "digits", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["recommendations"] == []
+    assert told["range"]["source"] == f"range test {number}"
+    assert told["range"]["best"] == pytest.approx(found["suggestion"]["value"], rel=1e-3)
+    assert told["range"]["measured_intervals"]["low"] == [found["low"]["low"], found["low"]["high"]]
+    assert run(["recommend", "digits"]) == 0
+    told = capsys.readouterr()
+    assert "note: no policy: " in told.err and "no completed trial is stored for digits on digits" in told.err
+    assert "95 % intervals over 2 seeds: low " in told.out
+    tune = ["tune", "digits", "--policies", "fixed", "--max-iter", "20", "--candidates", "1", "--seeds", "1", "--json"]
+    assert run(tune) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["range_from"] == f"range test {number}: digits on digits, the same task and setting"
+    assert "range" not in told["iterations"]
+
+
+def test_nothing_is_kept_where_it_is_not_wanted(capsys, here):
+    before = kept()
+    assert call(capsys, "digits", *QUADRATIC, "--no-confirm", "--no-keep")[0] == 0
+    assert kept() == before
+
+
+def test_a_database_that_fails_comes_after_the_result(capsys):
+    status, out, err = call(
+        capsys, "digits", *QUADRATIC, "--no-confirm", "--dsn", "postgresql://me:secret@127.0.0.1:1/x"
+    )
+    assert status == 1
+    assert "In a solver: base_lr:" in out
+    assert "127.0.0.1:1" in err
+    assert "secret" not in out + err
 
 
 @pytest.mark.parametrize(("engine", "rule"), [("FlatEngine", "nothing learns"), ("CliffEngine", "everything diverges")])
