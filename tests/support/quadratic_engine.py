@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -88,3 +89,15 @@ class UnluckyEngine(QuadraticEngine):
         if job.seed == 3:
             return TrialOutcome(TrialStatus.DIVERGED, 0, 0.0, message="the loss of iteration 0 is not finite")
         return super().train(job, observer)
+
+
+class SlowEngine(QuadraticEngine):
+    """Takes its time, so that a kill at a random moment finds something to interrupt."""
+
+    name = "slow"
+    seconds = 0.002
+
+    @staticmethod
+    def loss(weights: np.ndarray) -> float:
+        time.sleep(SlowEngine.seconds)
+        return QuadraticEngine.loss(weights)

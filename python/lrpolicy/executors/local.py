@@ -1,7 +1,8 @@
 """Runs trials on this machine: one worker process for each place, each with an engine of its own.
 
 A worker speaks over one pipe: jobs come in, events go out, and the pipe's end is how either side learns that the other
-is gone. A worker that dies costs its trial (a FAILED outcome that says how it died), never the run.
+is gone. A trial whose worker dies is begun again in another; one that takes three workers with it is a FAILED outcome
+that says how the last one died. The run goes on.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import multiprocessing
 import os
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from lrpolicy.records import Measurement, TrialOutcome, TrialStatus
 
 _SPAWN = multiprocessing.get_context("spawn")
 _SECONDS_TO_STOP = 5.0
+_MOST_WORKERS_OF_A_TRIAL = 3
 
 
 class LocalExecutor:
@@ -52,8 +55,12 @@ class LocalExecutor:
         self._idle = []
 
     def run(self, engine: str, jobs: Iterable[tuple[int, TrainingJob]]) -> Iterator[Event]:
-        """Yield events until every job has finished; closing the iterator stops the workers that are busy."""
+        """Yield events until every job has finished; closing the iterator stops the workers that are busy.
+
+        A trial that is begun again yields a second Started.
+        """
         queue = deque(jobs)
+        died: Counter[int] = Counter()
         busy: dict[Connection, _Worker] = {}
         try:
             while queue or busy:
@@ -66,36 +73,52 @@ class LocalExecutor:
                     event = worker.receive()
                     if isinstance(event, LrpolicyError):
                         raise event
+                    if isinstance(event, _Died):
+                        del busy[worker.connection]
+                        died[worker.trial] += 1
+                        if died[worker.trial] < _MOST_WORKERS_OF_A_TRIAL:
+                            queue.appendleft((worker.trial, worker.job))
+                        else:
+                            yield Finished(worker.trial, _failed(f"the worker process ended with {event.how}"))
+                        continue
                     yield event
                     if isinstance(event, Finished):
                         del busy[worker.connection]
-                        if worker.process.is_alive():
-                            self._idle.append(worker)
+                        self._idle.append(worker)
         finally:
             _stop(busy.values())
 
 
+@dataclass(frozen=True)
+class _Died:
+    """A worker process is gone in the middle of its trial."""
+
+    how: str
+
+
 class _Worker:
-    """The parent's end of one worker process."""
+    """The parent's end of one worker process, and the last trial that it was given."""
+
+    trial: int
+    job: TrainingJob
 
     def __init__(self) -> None:
         self.connection, other = _SPAWN.Pipe()
         self.process = _SPAWN.Process(target=_serve, args=(other,), daemon=True)
         self.process.start()
         other.close()
-        self.trial = 0
 
     def send(self, engine: str, trial: int, job: TrainingJob) -> None:
-        self.trial = trial
+        self.trial, self.job = trial, job
         with contextlib.suppress(BrokenPipeError):  # the process is gone: receive() finds that and says so
             self.connection.send((engine, trial, job))
 
-    def receive(self) -> Event | LrpolicyError:
+    def receive(self) -> Event | LrpolicyError | _Died:
         try:
             message: Event | LrpolicyError = self.connection.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
-            return Finished(self.trial, _failed(f"the worker process ended with {_exit_text(self.process.exitcode)}"))
+            return _Died(_exit_text(self.process.exitcode))
         return message
 
 

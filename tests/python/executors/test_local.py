@@ -1,5 +1,6 @@
 import contextlib
 import os
+import signal
 
 import pytest
 
@@ -44,11 +45,35 @@ def test_two_trials_run_at_a_time(executor):
     assert most == 2
 
 
-def test_a_killed_worker_costs_its_trial_only(executor):
-    found = outcomes(executor, [(1, job(seed=666)), (2, job()), (3, job()), (4, job())])
+def test_a_trial_that_kills_every_worker_fails_alone(executor):
+    events = list(executor.run(ENGINE, [(1, job(seed=666)), (2, job()), (3, job()), (4, job())]))
+    found = {e.trial: e.outcome for e in events if isinstance(e, Finished)}
     assert found[1].status is TrialStatus.FAILED
     assert "SIGKILL" in found[1].message
+    assert events.count(Started(1)) == 3
     assert {found[n].status for n in (2, 3, 4)} == {TrialStatus.COMPLETED}
+
+
+def test_a_trial_whose_worker_is_killed_is_begun_again():
+    with LocalExecutor(1) as executor:
+        events = []
+        for event in executor.run(ENGINE, [(1, job(seed=669)), (2, job())]):
+            events.append(event)
+            if event == Started(1) and events.count(event) < 3:
+                (child,) = _children()
+                os.kill(child, signal.SIGKILL)
+            elif event == Started(1):
+                break
+        assert events == [Started(1)] * 3
+        assert outcomes(executor, [(3, job())])[3].status is TrialStatus.COMPLETED
+
+
+def test_an_idle_worker_that_is_killed_costs_nothing():
+    with LocalExecutor(1) as executor:
+        outcomes(executor, [(1, job())])
+        (child,) = _children()
+        os.kill(child, signal.SIGKILL)
+        assert outcomes(executor, [(2, job())])[2].status is TrialStatus.COMPLETED
 
 
 def test_a_crash_is_an_outcome_and_divergence_a_result(executor):
