@@ -77,7 +77,7 @@ _SELECT_AVERAGES = f"""
         GROUP BY policy_id
     )
     SELECT completed, diverged, top1_deviation, test_top1, {", ".join(_NUMBERS + _TO_TARGET)},
-           name, {", ".join(rows.POLICY_COLUMNS)}
+           name, {", ".join(f"policy.{column}" for column in rows.POLICY_COLUMNS)}
     FROM average JOIN lrpolicy.policy ON policy.id = policy_id
     WHERE completed > 0
     ORDER BY diverged > 0, top1 DESC, policy_id

@@ -37,7 +37,12 @@ DATASET_COLUMNS = _names(DatasetInfo)
 EVALUATION_COLUMNS = _names(Evaluation)
 MEASUREMENT_COLUMNS = ("iteration", "split", "rate", "train_loss", "seconds", *EVALUATION_COLUMNS)
 SPEC_COLUMNS = tuple(name for name in _names(TrialSpec) if name != "policy")
-POLICY_COLUMNS = ("base_lr", "max_lr", "min_lr", "gamma", "power", "stepsize", "max_iter", "start", "stepvalue")
+POLICY_COLUMNS = (
+    *("base_lr", "max_lr", "min_lr", "gamma", "power", "stepsize", "max_iter", "start", "stepvalue"),
+    *("plateau_winsize", "strategy", "variant", "source", "bound", "window", "eta", "per_tensor", "divergence"),
+    *("epoch", "seed"),
+)
+_LARGEST_SEED = 2**63 - 1
 
 
 def measurement_row(measurement: Measurement) -> list[Any]:
@@ -61,7 +66,7 @@ def policy_row(policy: Mapping[str, Any]) -> dict[str, Any]:
     """The values of name and POLICY_COLUMNS, None for a parameter that the policy does not have.
 
     Raises:
-        InputError: `lr_policy` is missing, or a parameter has no column.
+        InputError: `lr_policy` is missing, or a parameter has no column, or a seed does not fit into its.
     """
     if "lr_policy" not in policy:
         raise InputError("a policy needs lr_policy, its name", got=repr(dict(policy)))
@@ -69,6 +74,8 @@ def policy_row(policy: Mapping[str, Any]) -> dict[str, Any]:
         if name != "lr_policy" and name not in POLICY_COLUMNS:
             remedy = did_you_mean(name, POLICY_COLUMNS)
             raise InputError(f'the database has no column for the policy parameter "{name}"', remedy=remedy)
+    if policy.get("seed", 0) > _LARGEST_SEED:
+        raise InputError(f"the database keeps a policy's seed up to {_LARGEST_SEED}", got=policy["seed"])
     return {"name": policy["lr_policy"]} | {name: policy.get(name) for name in POLICY_COLUMNS}
 
 

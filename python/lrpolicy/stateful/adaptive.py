@@ -40,7 +40,9 @@ class AdaptivePolicy:
     _name: str
     _parameters: Mapping[str, AdaptiveValue]
 
-    def __init__(self, name: str, **parameters: float | str | Sequence[int]) -> None:
+    def __init__(self, name: str, /, **parameters: float | str | Sequence[int]) -> None:
+        if not isinstance(name, str):
+            raise InputError("a policy's name is a text", got=repr(name))
         self._name, _ = canonical_name(name)
         if self._name not in ADAPTIVE_POLICIES:
             raise InputError(f'"{self._name}" is a function of the iteration', remedy="make a Policy of it")
@@ -129,7 +131,8 @@ AnyPolicy = Policy | AdaptivePolicy
 
 def policy_from_dict(values: Mapping[str, Any]) -> AnyPolicy:
     """The policy of either kind that `to_dict` described. Raises InputError."""
-    adaptive = values.get("lr_policy") in ADAPTIVE_POLICIES
+    name = values.get("lr_policy")
+    adaptive = isinstance(name, str) and name in ADAPTIVE_POLICIES
     return AdaptivePolicy.from_dict(values) if adaptive else Policy.from_dict(values)
 
 

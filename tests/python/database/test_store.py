@@ -16,8 +16,19 @@ from lrpolicy import database
 from lrpolicy.database import Database, RunState
 from lrpolicy.database.rows import POLICY_COLUMNS
 from lrpolicy.errors import InputError, RunError
-from lrpolicy.policies import PARAMETERS
+from lrpolicy.policies import ADAPTIVE_PARAMETERS, PARAMETERS
 from lrpolicy.records import Protocol, Split, Task, TrialOutcome, TrialStatus
+from lrpolicy.stateful import AdaptivePolicy, policy_from_dict
+
+ADAPTIVE = [
+    AdaptivePolicy(
+        "tlr", base_lr=0.1, min_lr=1e-6, max_lr=10.0, variant="hypergradient", source="gradient", bound=0.5, eta=0.01,
+        window=0.25, per_tensor=True, divergence=1e4, epoch=77,
+    ),
+    AdaptivePolicy("aslr", base_lr=0.1, seed=2**63 - 1),
+    AdaptivePolicy("seq2", base_lr=0.1, strategy="by_cutoff", min_lr=0.01),
+    AdaptivePolicy("plateau", base_lr=0.1, gamma=0.5, plateau_winsize=(5, 6, 7)),
+]  # fmt: skip
 
 HOSTILE = "x'; DROP SCHEMA lrpolicy CASCADE; -- \" \\ %s %(run)s {} é 🙂"
 
@@ -198,7 +209,26 @@ def test_the_first_run_of_an_empty_database(dsn: str) -> None:
 
 
 def test_every_policy_parameter_has_a_column() -> None:
-    assert set(POLICY_COLUMNS) == set(PARAMETERS)
+    assert set(POLICY_COLUMNS) == {*PARAMETERS, *ADAPTIVE_PARAMETERS}
+
+
+@pytest.mark.parametrize("policy", ADAPTIVE, ids=lambda policy: policy.name)
+def test_adaptive_policies_come_back_with_their_types_and_their_count(
+    policy: AdaptivePolicy, results: Database
+) -> None:
+    run = results.start_run(TASK, {})
+    trials = {results.plan_trial(run, spec(policy.to_dict(), seed=seed)) for seed in (1, 2)}
+    assert len(trials) == 2
+    for stored in results.trials(run):
+        assert stored.spec.policy == policy.to_dict()
+        assert policy_from_dict(stored.spec.policy) == policy
+        assert stored.parameter_count == policy.parameter_count
+
+
+def test_a_seed_beyond_the_column_is_refused(results: Database) -> None:
+    policy = AdaptivePolicy("aslr", base_lr=0.1, seed=2**63)
+    with pytest.raises(InputError, match="the database keeps a policy's seed up to 9223372036854775807, got 92"):
+        results.plan_trial(results.start_run(TASK, {}), spec(policy.to_dict()))
 
 
 def test_summary_and_ranking_equal_numpy(dsn: str) -> None:
