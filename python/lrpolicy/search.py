@@ -3,6 +3,9 @@
 The LRBench paper's method (section V): decaying functions start inside the range that FIX tolerates; cyclic ones swing
 between a fraction of its lower end and its upper end or a multiple of it; step sizes are multiples of the iterations
 of an epoch; gamma is chosen so that the last rate stays useful.
+
+The adaptive policies have candidates too, but no place among the paper's functions: they are tried where they are
+named.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from itertools import islice
 from typing import Any
 
 from lrpolicy.errors import InputError, did_you_mean
-from lrpolicy.policies import POLICIES, Policy
-from lrpolicy.stateful import AnyPolicy
+from lrpolicy.policies import ADAPTIVE_POLICIES, POLICIES, Policy
+from lrpolicy.stateful import AdaptivePolicy, AnyPolicy
 
 # Rates of the FIX scan, from large to small by factors of ten (LRBench paper, section V-A).
 SCAN_RATES = (1.0, 0.1, 0.01, 0.001, 0.0001)
@@ -23,6 +26,9 @@ SCAN_RATES = (1.0, 0.1, 0.01, 0.001, 0.0001)
 # Half-cycles in a training, the best first. Functions whose height falls need several to differ from those that do not.
 _ONE_CYCLE = (2, 6, 4)
 _SEVERAL_CYCLES = (4, 6, 10)
+
+# TLR's updates of the rate in a training, at least where that has so many: 60 reach any rate from any other.
+_WINDOWS = 60
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class SearchSpace:
     def candidates(self, name: str, count: int | None = None) -> list[AnyPolicy]:
         """The policies of one function, the most promising first, at most `count` of them, no two equal.
 
-        Raises InputError for a function that is not in the paper's Table I.
+        Raises InputError for a function that has no candidates.
         """
         unique = dict.fromkeys(self._listed(name))
         return list(islice(unique, count))
@@ -93,6 +99,11 @@ class SearchSpace:
 def paper_functions() -> list[str]:
     """The 13 functions of the LRBench paper's Table I, in its order."""
     return [name for name in POLICIES if name in _CANDIDATES]
+
+
+def adaptive_functions() -> list[str]:
+    """The adaptive policies that have candidates, in the table's order."""
+    return [name for name in ADAPTIVE_POLICIES if name in _CANDIDATES]
 
 
 def candidate_count(name: str) -> int:
@@ -175,6 +186,46 @@ def _cos(space: SearchSpace) -> Iterator[AnyPolicy]:
         yield Policy("cos", base_lr=low, max_lr=high, stepsize=2 * space.part(count))
 
 
+def _tlr(space: SearchSpace) -> Iterator[AnyPolicy]:
+    # It should find its rate from anywhere: so from the best one and from far below, for all tensors and for each.
+    # The paper's third of an epoch, or less where the training would have but a few windows.
+    window = space.max_iter / _WINDOWS / space.epoch
+    own: dict[str, Any] = {"epoch": space.epoch} | ({"window": rounded(window)} if window < 1 / 3 else {})
+    for source in ("gradient", "displacement"):
+        for start in (space.range.best, space.range.low):
+            for rates in ({}, {"per_tensor": True}):
+                yield AdaptivePolicy("tlr", base_lr=rounded(start), source=source, **rates, **own)
+
+
+def _aslr(space: SearchSpace) -> Iterator[AnyPolicy]:
+    for start in _starts(space):
+        yield AdaptivePolicy("aslr", base_lr=rounded(start, 1))
+
+
+def _sequence(name: str) -> Callable[[SearchSpace], Iterator[AnyPolicy]]:
+    """Candidates of a sequence: each strategy from each first rate."""
+
+    def candidates(space: SearchSpace) -> Iterator[AnyPolicy]:
+        for start in _starts(space):
+            for strategy in ("by_epoch", "by_oscillate", "by_cutoff"):
+                yield AdaptivePolicy(name, base_lr=rounded(start), strategy=strategy)
+
+    return candidates
+
+
+def _plateau(space: SearchSpace) -> Iterator[AnyPolicy]:
+    # As often as the candidates of multistep fall, after a twentieth and a tenth of the training without a new minimum.
+    falls = ((0.32, 4 * (space.part(20),)), (0.1, 2 * (space.part(10),)))
+    for start in _starts(space):
+        for gamma, winsize in falls:
+            yield AdaptivePolicy("plateau", base_lr=rounded(start), gamma=gamma, plateau_winsize=winsize)
+
+
+def _starts(space: SearchSpace) -> tuple[float, ...]:
+    found = space.range
+    return found.high, found.best, math.sqrt(found.low * found.high)
+
+
 _CANDIDATES: dict[str, Callable[[SearchSpace], Iterator[AnyPolicy]]] = {
     "fixed": _fixed,
     "step": _step,
@@ -189,4 +240,8 @@ _CANDIDATES: dict[str, Callable[[SearchSpace], Iterator[AnyPolicy]]] = {
     "sin2": _cyclic("sin2", _SEVERAL_CYCLES),
     "sinexp": _cyclic("sinexp", _SEVERAL_CYCLES, 0.1, 0.3),
     "cos": _cos,
+    "tlr": _tlr,
+    "aslr": _aslr,
+    **{name: _sequence(name) for name in ("seq1", "seq2", "seq3", "seq4")},
+    "plateau": _plateau,
 }

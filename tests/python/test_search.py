@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from lrpolicy.errors import InputError
 from lrpolicy.policies import POLICIES
-from lrpolicy.search import RateRange, SearchSpace, paper_functions
+from lrpolicy.search import RateRange, SearchSpace, adaptive_functions, paper_functions
 
 SPACE = SearchSpace(RateRange(0.0005, 0.001, 0.006), max_iter=70_000, epoch=500)
 
@@ -43,6 +43,29 @@ def test_every_candidate_is_a_useful_policy(low, spread, max_iter, epoch, name):
         assert rates.max() <= 10 * found.high * 1.001
 
 
+@given(
+    low=st.floats(1e-6, 1e-3),
+    spread=st.floats(1, 100),
+    max_iter=st.integers(1, 100_000),
+    epoch=st.integers(1, 2000),
+    name=st.sampled_from(adaptive_functions()),
+)
+def test_every_adaptive_candidate_starts_inside_the_range(low, spread, max_iter, epoch, name):
+    found = RateRange(low, low * spread, low * spread * 2)
+    candidates = SearchSpace(found, max_iter, epoch).candidates(name)
+    assert len(set(candidates)) == len(candidates) > 1
+    for policy in candidates:
+        assert policy.name == name
+        least, most = (0.9 * low, 1.1 * found.high) if name != "aslr" else (low / 2, 2 * found.high)
+        assert least <= policy.parameters["base_lr"] <= most
+        schedule = policy.schedule(epoch)
+        if name == "tlr":  # at least 50 windows, or one update each
+            assert schedule.window_updates == 1 or max_iter / schedule.window_updates >= 50
+            assert schedule.window_updates <= max(1, epoch / 3)
+        if name == "plateau":
+            assert schedule.plateau_winsize[0] <= max(1, max_iter / 8, epoch)
+
+
 def test_a_cycle_ends_low_when_the_training_ends():
     for name in ("tri", "sin", "cos"):
         for policy in SPACE.candidates(name):
@@ -60,7 +83,7 @@ def test_count_takes_the_first_ones():
 
 
 def test_unknown_function():
-    with pytest.raises(InputError, match='no candidates are known for policy "sigmoid"; known: cos'):
+    with pytest.raises(InputError, match='no candidates are known for policy "sigmoid"; known: aslr, cos'):
         SPACE.candidates("sigmoid")
 
 

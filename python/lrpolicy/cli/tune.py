@@ -49,7 +49,7 @@ EXAMPLES = examples(
 @click.command(epilog=EXAMPLES)
 @click.argument("target", required=False)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with the data: MNIST, CIFAR-10 or LMDB.")
-@click.option("--policies", help="Policies to try, separated by commas.  [default: the paper's 13]")
+@click.option("--policies", help="Policies to try, separated by commas; all, adaptive.  [default: the paper's 13]")
 @click.option("--max-iter", type=click.IntRange(1), help="Iterations of a trial.  [default: the solver's max_iter]")
 @click.option(
     "--scan-iter", type=click.IntRange(1), help="Those of a range trial.  [default: a quarter of a trial, or less]"
@@ -116,6 +116,8 @@ def tune(
 
 def _tune(settings: Settings, run: int | None, database: Database, out: Path | None, as_json: bool, cold: bool) -> None:
     solver = read_solver(settings.target)
+    if settings.test_interval is not None:  # so that the winner's prototxt tests as its trials did
+        solver = solver.with_policy(solver.policy, test_interval=settings.test_interval)
     job = settings.job(solver)
     with waiting("reading the net and its data"):
         task = load_engine(settings.engine).describe(job)

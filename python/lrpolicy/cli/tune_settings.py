@@ -12,7 +12,7 @@ from lrpolicy.evaluator import Budget, Plan
 from lrpolicy.goals import find_goal
 from lrpolicy.policies import canonical_name
 from lrpolicy.records import Protocol
-from lrpolicy.search import RateRange, paper_functions
+from lrpolicy.search import RateRange, adaptive_functions, paper_functions
 from lrpolicy.solver import Solver
 
 
@@ -63,7 +63,7 @@ class Settings:
         return self.workers or (cores if self.device == "cpu" else 1)
 
     def plan(self, solver: Solver) -> Plan:
-        """What the evaluator tries. Raises InputError for a policy that is not one of the paper's 13."""
+        """What the evaluator tries. Raises InputError for a policy that has no candidates."""
         max_iter = self.max_iter or solver.message.max_iter
         return Plan(
             functions=tuple(paper_functions() if self.policies is None else _functions(self.policies)),
@@ -80,9 +80,13 @@ class Settings:
 
 
 def _functions(names: str) -> list[str]:
-    known = paper_functions()
-    functions = [canonical_name(name.strip())[0] for name in names.split(",") if name.strip()]
+    """The functions named: by name, `all`, or `adaptive` for those that observe the training."""
+    groups = {"all": [*paper_functions(), *adaptive_functions()], "adaptive": adaptive_functions()}
+    functions = []
+    for name in (name.strip() for name in names.split(",") if name.strip()):
+        functions += groups[name] if name in groups else [canonical_name(name)[0]]
+    known = groups["all"]
     for name in functions:
         if name not in known:
-            raise InputError(f'--policies: "{name}" is not one of the 13 policies', remedy=did_you_mean(name, known))
+            raise InputError(f'--policies: "{name}" is not tuned', remedy=did_you_mean(name, known))
     return list(dict.fromkeys(functions))

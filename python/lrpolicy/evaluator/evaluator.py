@@ -22,7 +22,7 @@ from lrpolicy.evaluator.halving import (
 from lrpolicy.evaluator.plan import Layout, Plan, expected, lay_out, promoted, scan_iterations
 from lrpolicy.evaluator.stages import Stages, StageStarted
 from lrpolicy.executors.base import Event, Executor
-from lrpolicy.policies import Policy
+from lrpolicy.policies import ADAPTIVE_POLICIES, Policy
 from lrpolicy.range_test import coarse_rates, finer_rates, fix_range
 from lrpolicy.ranking import RankedPolicy, Result, rank
 from lrpolicy.records import Measurement, Protocol, Split, Task, TrialStatus
@@ -163,9 +163,15 @@ class Evaluator:
 
     def _train(self, name: str, policies: Sequence[AnyPolicy], seeds: Sequence[int], length: int) -> Steps:
         interval = self.job.test_interval or self.job.solver.message.test_interval
-        if self.plan.goal.target is not None:  # when the target is reached must be seen in short trials too
+        # When a target is reached must be seen in short trials too, and a policy that observes test passes must have as
+        # many of them. All trials of a length share an interval: the best of more measurements is better by chance.
+        if self.plan.goal.target is not None or self._observes_tests():
             interval = min(interval, max(1, interval * length // self.plan.max_iter))
         yield from self._stages.train(name, list(dict.fromkeys(policies)), seeds, length, interval)
+
+    def _observes_tests(self) -> bool:
+        known = ADAPTIVE_POLICIES
+        return any(name in known and known[name].feedback == "test loss" for name in self.plan.functions)
 
     def _space(self, found: RateRange, max_iter: int) -> SearchSpace:
         return SearchSpace(found, max_iter, self.iterations_per_epoch)

@@ -117,6 +117,8 @@ def _as_caffe_finds_it(path: Path) -> str:
 def _short(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.7g}" if isinstance(value, float) else str(value)
 
 

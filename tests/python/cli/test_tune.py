@@ -14,10 +14,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from lrpolicy.cli import run
+from lrpolicy.cli.tune_settings import _functions
 from lrpolicy.database import RunState, connect
 from lrpolicy.database.embedded import EmbeddedServer
-from lrpolicy.policies import Policy
+from lrpolicy.policies import ADAPTIVE_POLICIES, Policy
 from lrpolicy.records import TrialStatus
+from lrpolicy.search import paper_functions
 from lrpolicy.solver import read
 
 FAKE = ["--engine", "support.fake_engine:FakeEngine", "--max-iter", "40", "--candidates", "2", "--seeds", "2", "--cold"]
@@ -128,7 +130,13 @@ def test_paper_names_are_understood_and_unknown_ones_refused(folder, capsys):
     assert run(["tune", "digits", "--policies", "FIX,tri3", *FAKE]) == 2
     assert 'lr_policy "tri3" is unknown' in capsys.readouterr().err
     assert run(["tune", "digits", "--policies", "sigmoid", *FAKE]) == 2
-    assert "not one of the 13 policies; known: cos" in capsys.readouterr().err
+    assert '--policies: "sigmoid" is not tuned; known: aslr, cos' in capsys.readouterr().err
+
+
+def test_groups_of_policies() -> None:
+    every = _functions("all")
+    assert every[:13] == paper_functions() and every[13:] == [*ADAPTIVE_POLICIES]
+    assert _functions("adaptive,fixed,ASLR") == [*ADAPTIVE_POLICIES, "fixed"]
 
 
 def test_no_target(capsys):
