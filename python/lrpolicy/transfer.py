@@ -3,8 +3,9 @@
 - Rates grow with the batch size (the linear scaling rule of Goyal et al. 2017, arXiv 1706.02677) and with
   1 - momentum, so that the length of a step stays lr / (1 - momentum): for SGD and Nesterov. The rates of the other
   optimizers, which scale their steps themselves, stay as they are.
-- Lengths keep their share of the training: stepsize, stepvalue, start and poly's max_iter grow with max_iter, and a
-  gamma that acts in every iteration acts as much over the whole training.
+- Lengths keep their share of the training: stepsize, stepvalue, start, plateau_winsize and poly's max_iter grow with
+  max_iter, and a gamma that acts in every iteration acts as much over the whole training.
+- The iterations of an epoch (TLR's `epoch`) follow the batch size.
 """
 
 from __future__ import annotations
@@ -45,10 +46,14 @@ def transferred(policy: AnyPolicy, measured: Setting, wanted: Setting) -> AnyPol
     for name, value in policy.parameters.items():
         if name in _RATES and factor != 1:
             changes[name] = rounded(value * factor)  # type: ignore[operator]
+        elif name == "epoch":
+            changes[name] = _length(value, measured.batch_size / wanted.batch_size)  # type: ignore[arg-type]
         elif longer == 1:
             continue
         elif name in _LENGTHS:
             changes[name] = _length(value, longer) if value else 0  # type: ignore[arg-type]
+        elif name == "plateau_winsize":
+            changes[name] = [_length(winsize, longer) for winsize in value]  # type: ignore[union-attr,arg-type]
         elif name == "stepvalue":
             changes[name] = sorted({_length(step, longer) for step in value})  # type: ignore[union-attr,arg-type]
         elif name == "gamma" and policy.name in _GAMMA:

@@ -32,6 +32,7 @@ from lrpolicy.records import (
 )
 from lrpolicy.search import RateRange, SearchSpace, paper_functions
 from lrpolicy.similarity import FARTHEST, setting_parts, task_parts
+from lrpolicy.stateful import AdaptivePolicy
 from lrpolicy.transfer import assumptions, rate_factor, transferred, transferred_range
 
 LENET = NetworkInfo("lenet", "aaaa", 431_080)
@@ -165,6 +166,12 @@ def test_rates_follow_batch_and_momentum_of_sgd_alone() -> None:
     assert transferred(Policy.from_dict(TRI), SETTING, wanted).parameters == {
         "base_lr": 0.004, "max_lr": 0.04, "stepsize": 500
     }  # fmt: skip
+    tlr = AdaptivePolicy("tlr", base_lr=0.1, epoch=400)
+    batch = replace(SETTING, batch_size=4 * SETTING.batch_size)
+    assert transferred(tlr, SETTING, batch).parameters == {"base_lr": 0.4, "epoch": 100}
+    plateau = AdaptivePolicy("plateau", base_lr=0.1, gamma=0.5, plateau_winsize=(10, 30))
+    longer = replace(SETTING, max_iter=3 * SETTING.max_iter)
+    assert transferred(plateau, SETTING, longer).parameters["plateau_winsize"] == (30, 90)
     assert transferred_range(RateRange(0.001, 0.01, 0.1), SETTING, wanted) == RateRange(0.004, 0.04, 0.4)
     adam = replace(SETTING, optimizer="Adam")
     assert rate_factor(adam, replace(adam, batch_size=256)) == 1

@@ -218,6 +218,8 @@ def _range_json(rates: StoredRange | None) -> dict[str, Any] | None:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return (
         " ".join(map(str, value))
         if isinstance(value, tuple)

@@ -57,6 +57,11 @@ PIECES = st.sampled_from(
         *NAMES,
     ]
 )
+NESTED = messages.LearningRatePolicyParameter.DESCRIPTOR.fields_by_name
+NAMED = ['"efficient"', '"naive"', '"gradient"', '"by_epoch"', '""', "true", '"\\377"', "{}", "[1, 2]", "[]"]
+NUMBERS = ["0", "1", "-1", "0.5", "1e30", "1e-50", "nan", "18446744073709551615", "2147483648"]
+VALUES = st.sampled_from([*NAMED, *NUMBERS])
+ADAPTIVE = st.sampled_from(["tlr", "aslr", "seq1", "seq4", "plateau", "step", "tri2"])
 quick = settings(max_examples=150, deadline=2000)
 
 
@@ -104,6 +109,18 @@ def test_damaged_files(data: st.DataObject) -> None:
         stop = data.draw(st.integers(start, min(len(source), start + 40)))
         source = source[:start] + data.draw(PIECES | st.just("")) + source[stop:]
     (read_solver if "base_lr" in source else read_net)(source)
+
+
+@quick
+@given(ADAPTIVE, st.lists(st.tuples(st.sampled_from(sorted(NESTED)), VALUES), max_size=4), VALUES)
+@example("tlr", [("variant", '"naive"'), ("eta", "1e-50"), ("source", '"gradient"')], "1e-50")
+@example("aslr", [("seed", "18446744073709551615")], "0.5")
+def test_any_parameters_of_an_adaptive_policy(name: str, fields: list[tuple[str, str]], base_lr: str) -> None:
+    own = " ".join(f"{field}: {value}" for field, value in fields)
+    read_solver(
+        f'net: "n" max_iter: 9 test_interval: 3 gamma: 0.5 stepsize: 3 max_lr: 2 base_lr: {base_lr} '
+        f'lr_policy: "{name}" lr_policy_param {{ {own} }}'
+    )
 
 
 @quick
