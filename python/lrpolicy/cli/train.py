@@ -139,6 +139,8 @@ def _summary(outcome: TrialOutcome, snapshot: Path | None) -> str:
             f"best {outcome.best.split} Top-1 {100 * outcome.best.evaluation.top1:.2f} % at iteration "
             f"{outcome.best.iteration}; test Top-1 with those weights {100 * outcome.test.evaluation.top1:.2f} %"
         )
+    if outcome.status is TrialStatus.COMPLETED and outcome.message:
+        lines.append(outcome.message)
     if snapshot is not None:
         lines.append(f"snapshot: {snapshot}")
     return "\n".join(lines)

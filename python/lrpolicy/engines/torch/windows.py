@@ -92,7 +92,7 @@ class Windows:
         """Add up the gradients at w - rate * lr_mult * g (TLR paper, Algorithm 1); all else is as it was afterwards."""
         fixed = [tensor.clone() for tensor in self._fixed]  # BatchNorm's statistics see every batch once
         here = [tensor.detach().clone() for tensor in self._tensors]
-        (rates,) = np.broadcast_to(self.live.rates(range(iteration, iteration + 1)).T, (len(self._all), 1)).T
+        rates = np.broadcast_to(self.live.rates(range(iteration, iteration + 1))[0], len(self._all))
         with torch.no_grad():
             for place, tensor, gradient, lr_mult in zip(
                 self._places, self._tensors, gradients, self._lr_mult, strict=True
