@@ -48,7 +48,8 @@ class ScheduleMonitor:
 
     Intervals count iterations; 0 means never. The last iteration is always measured and displayed. Rates are
     float32, as Caffe computes with. The monitor never changes the schedule: reading ahead is free of effects. `live` is
-    the schedule itself where it hears what the training shows, else None.
+    the schedule itself where it hears what the training shows, else None. `untested` says that a test pass that is due
+    at `start` has not been made yet: Caffe saves before it tests.
 
     Raises:
         InputError: max_iter, start or an interval is negative, or start lies beyond max_iter.
@@ -64,6 +65,7 @@ class ScheduleMonitor:
         snapshot: int = 0,
         start: int = 0,
         test_initialization: bool = False,
+        untested: bool = False,
     ) -> None:
         fields = {"max_iter": max_iter, "test_interval": test_interval, "display": display, "snapshot": snapshot}
         for field, value in fields.items():
@@ -76,12 +78,13 @@ class ScheduleMonitor:
         self.max_iter = max_iter
         self.iteration = start
         self._intervals = {"measure": test_interval, "display": display, "snapshot": snapshot}
-        self._test_initialization = test_initialization and start == 0
+        due = untested and test_interval > 0 and start > 0 and start % test_interval == 0
+        self._test_first = due or (test_initialization and start == 0)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks in order; `iteration` has moved to a block's stop when the next one is asked for."""
-        if self._test_initialization:
-            yield self._block(0, 0)
+        if self._test_first:
+            yield self._block(self.iteration, self.iteration)
         while self.iteration < self.max_iter:
             block = self._block(self.iteration, self._next_stop())
             yield block
@@ -104,5 +107,5 @@ class ScheduleMonitor:
             display=due["display"] or at_end,
             snapshot=due["snapshot"] and stop > start,
             late=self.live is not None and stop > start and self.live.horizon(start) == start,
-            feedback=due["measure"] and stop > start,
+            feedback=due["measure"] and stop > 0,
         )

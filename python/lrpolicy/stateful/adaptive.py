@@ -92,6 +92,9 @@ class AdaptivePolicy:
         values: dict[str, Any] = dict(self._parameters)
         if self._name == "tlr":
             epoch = whole("epoch", values.pop("epoch", epoch_iterations), 1)
+            if values.get("variant") == "naive" and values.get("source") != "gradient":
+                rule = 'variant "naive" compares two gradients of one batch, and needs source "gradient"'
+                raise InputError(rule, got=f'"{values.get("source", "displacement")}"')
             return Tlr(**{"source": "displacement"} | values, epoch_iterations=epoch, lr_mult=lr_mult)
         if self._name == "aslr":
             return Aslr(**values)

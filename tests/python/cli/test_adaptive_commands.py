@@ -64,8 +64,8 @@ def test_what_tlr_meets_is_a_note(folder: Path, capsys: pytest.CaptureFixture[st
         ('lr_policy: "plateau" base_lr: 0.1 gamma: 0.5', 'policy "plateau" needs plateau_winsize (iterations without'),
         ('lr_policy: "aslr" base_lr: 0.1 lr_policy_param { eta: 1 }', 'lr_policy "aslr" does not use eta; remove it; '),
         (
-            'lr_policy: "tlr" base_lr: 1 lr_policy_param { variant: "naive" eta: 1 }',
-            'variant "naive" can reach the rate 0, where a displacement says nothing; give min_lr above 0, or source',
+            'lr_policy: "tlr" base_lr: 1 lr_policy_param { variant: "fixed_eta" eta: 1 }',
+            'variant "fixed_eta" can reach the rate 0, where a displacement says nothing; give min_lr above 0',
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from engine_support import Recorder, digits_solver
 
 torch = pytest.importorskip("torch")
 
-from lrpolicy.caffemodel import read_state  # noqa: E402
+from lrpolicy.caffemodel import read_state, write_state  # noqa: E402
 from lrpolicy.engines.base import TrainingJob  # noqa: E402
 from lrpolicy.engines.torch import TorchEngine  # noqa: E402
 from lrpolicy.errors import InputError  # noqa: E402
@@ -278,6 +279,26 @@ def test_a_resumed_training_goes_on_bit_for_bit(name: str, form: str, tmp_path: 
     state = read_state(stops.snapshots[-1])
     learning = 4 if name.startswith("tlr") else 0
     assert len(state.policy_history) == 2 * learning
+
+
+def test_a_snapshot_of_caffes_is_tested_before_it_goes_on(tmp_path: Path) -> None:
+    """Caffe saves at iteration 24 before the test pass that is due there, and keeps nothing but the policy's state."""
+    solver = digits_solver(tmp_path, 'lr_policy: "seq3" base_lr: 0.1 max_iter: 40 test_interval: 12 momentum: 0.9')
+    whole = traced(solver)
+    stops = Recorder()
+    job = TrainingJob(solver, threads=1, snapshot_prefix=tmp_path / "half")
+    TorchEngine().train(replace(job, max_iter=24), stops)
+    ours = read_state(stops.snapshots[-1])
+    policy = {name: value for name, value in json.loads(ours.extra).items() if name != "engine"}
+    assert policy["advances"] == 2
+    extra = json.dumps(policy | {"advances": 1}).encode()
+    write_state(tmp_path / "caffe.solverstate", replace(ours, extra=extra))
+    rest = Recorder()
+    TorchEngine().train(replace(job, resume=tmp_path / "caffe.solverstate"), rest)
+    validation = [(m.iteration, m.rate) for m in rest.measurements if m.split == "validation"]
+    assert [iteration for iteration, _ in validation] == [24, 36, 40]
+    expected = [(m.iteration, m.rate) for m in whole.seen.measurements if m.split == "validation" and m.iteration > 24]
+    assert validation[1:] == expected
 
 
 def test_the_state_of_another_policy_is_refused(tmp_path: Path) -> None:

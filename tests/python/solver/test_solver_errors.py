@@ -38,7 +38,11 @@ max_iter: 1000
         ('"step"', '"seq3" test_interval: 5 lr_policy_param { strategy: "by_epoc" }', ':3: strategy "by_epoc" is unkn'),
         ('"step"', '"tlr"\nlr_policy_param { variant: "eficient" }', ':4: variant "eficient" is unknown; known: '),
         ('"step"', '"tlr"\nlr_policy_param { source: "grad" }', ':4: source "grad" is unknown; known: displacement'),
-        ('"step"', '"tlr"\nlr_policy_param {\nvariant: "naive" }', ':5: variant "naive" needs eta, the rate at which'),
+        (
+            '"step"',
+            '"tlr"\nlr_policy_param {\nvariant: "fixed_eta" }',
+            ':5: variant "fixed_eta" needs eta, the rate at wh',
+        ),
         ('"step"', '"tlr"\nlr_policy_param {\neta: 0.5 }', ':5: variant "efficient" takes no eta, got 0.5'),
         ('"step"', '"tlr"\nlr_policy_param {\nseed: 5 }', ':5: lr_policy "tlr" does not use seed; remove it; its lr_p'),
         ('"step"', '"tlr"\nlr_policy_param { wndow: 1 }', ':4: LearningRatePolicyParameter has no field "wndow"; did'),

@@ -92,6 +92,11 @@ def test_a_prototxts_third_of_an_epoch_is_a_third() -> None:
         ("tlr", {"base_lr": 1, "per_tensor": 1}, "per_tensor must be true or false, got 1"),
         ("tlr", {"base_lr": 1, "variant": 1}, "variant must be one of efficient, naive"),
         ("tlr", {"base_lr": 1, "epoch": 0}, "epoch must be a whole number from 1 to"),
+        (
+            "tlr",
+            {"base_lr": 1, "variant": "naive", "eta": 1},
+            'variant "naive" compares two gradients of one batch, and',
+        ),
         ("aslr", {"base_lr": 1, "seed": 2**64}, "seed must be a whole number from 0 to 18446744073709551615"),
         ("plateau", {"base_lr": 1, "gamma": 0.5, "plateau_winsize": "77"}, "plateau_winsize must be a whole number"),
         ("plateau", {"base_lr": 1, "gamma": 0.5, "plateau_winsize": []}, "plateau_winsize must name at least one"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -71,7 +71,7 @@ class TorchEngine:
             updater.windows = Windows(alive, weights.learned, message.iter_size, updater.gradients)
         losses = LossRecord(message.average_loss)
         snapshots = Snapshots(job, nets.train_message, weights, optimizer, alive, updater.windows)
-        start, seconds = _start(job, snapshots, losses)
+        start = _start(job, snapshots, losses)
         if updater.windows is not None and job.resume is None:
             updater.windows.begin()
         data.train.seed(job.seed)
@@ -85,10 +85,10 @@ class TorchEngine:
             selection=data.validation or data.test,
             selection_split=Split.VALIDATION if data.validation else Split.TEST,
             test=data.test,
-            monitor=_monitor(job, schedule, start),
+            monitor=_monitor(job, schedule, start.iteration, untested=start.by_caffe and alive is not None),
             observer=observer,
             losses=losses,
-            seconds=seconds,
+            seconds=start.seconds,
             save=snapshots.save if job.snapshot_prefix is not None else None,
             save_at_end=message.snapshot_after_train,
             on_device=device.type != "cpu",
@@ -200,20 +200,28 @@ def _scores(nets: _Nets, train: Definition, test: Definition, class_count: int) 
     return str(blob)
 
 
-def _start(job: TrainingJob, snapshots: Snapshots, losses: LossRecord) -> tuple[int, float]:
-    """Load weights, or resume; returns the updates done and the seconds they took."""
+class _Start(NamedTuple):
+    """The updates done, the seconds they took, and whether Caffe did them."""
+
+    iteration: int = 0
+    seconds: float = 0.0
+    by_caffe: bool = False
+
+
+def _start(job: TrainingJob, snapshots: Snapshots, losses: LossRecord) -> _Start:
+    """Load weights, or resume."""
     if job.weights is not None and job.resume is not None:
         raise InputError("weights and resume exclude each other", remedy="a snapshot to resume has its own weights")
     named = [name for names in job.solver.message.weights for name in names.split(",")]
     for path in [job.weights] if job.weights is not None else map(Path, named):
         snapshots.load_weights(path)
     if job.resume is None:
-        return 0, 0.0
-    start, progress = snapshots.resume(job.resume)
+        return _Start()
+    iteration, progress = snapshots.resume(job.resume)
     if progress is None:
-        return start, 0.0
+        return _Start(iteration, by_caffe=True)
     losses.restore(progress)
-    return start, progress.seconds
+    return _Start(iteration, progress.seconds)
 
 
 def _schedule(job: TrainingJob, nets: _Nets, data: LoadedData, weights: Weights) -> Schedule | LiveSchedule[Any]:
@@ -225,7 +233,9 @@ def _schedule(job: TrainingJob, nets: _Nets, data: LoadedData, weights: Weights)
     return live(policy, math.ceil(len(data.train) / examples), [weight.lr_mult for weight in weights.learned])
 
 
-def _monitor(job: TrainingJob, schedule: Schedule | LiveSchedule[Any], start: int) -> ScheduleMonitor:
+def _monitor(
+    job: TrainingJob, schedule: Schedule | LiveSchedule[Any], start: int, *, untested: bool
+) -> ScheduleMonitor:
     message = job.solver.message
     interval = job.test_interval if job.test_interval is not None else message.test_interval
     max_iter = job.max_iter if job.max_iter is not None else message.max_iter
@@ -240,6 +250,7 @@ def _monitor(job: TrainingJob, schedule: Schedule | LiveSchedule[Any], start: in
         snapshot=message.snapshot if job.snapshot_prefix is not None else 0,
         start=start,
         test_initialization=message.test_initialization and interval > 0,
+        untested=untested,
     )
 
 

@@ -76,14 +76,14 @@ class Windows:
 
     @torch.no_grad()
     def _next_window(self) -> None:
-        if not self._naive:
-            torch._foreach_copy_(self._before, self._since)
+        if self._naive:
+            torch._foreach_zero_(self.buffers)
+            return
+        torch._foreach_copy_(self._before, self._since)
         if self.live.moves_first:
             torch._foreach_copy_(self._since, [tensor.detach() for tensor in self._tensors])
         else:
             torch._foreach_zero_(self._since)
-        if self._naive:
-            torch._foreach_zero_(self._before)
 
     def _gradients(self) -> Tensors:
         return [torch.zeros_like(t) if t.grad is None else t.grad for t in self._tensors]
