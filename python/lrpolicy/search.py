@@ -106,6 +106,11 @@ def adaptive_functions() -> list[str]:
     return [name for name in ADAPTIVE_POLICIES if name in _CANDIDATES]
 
 
+def observes_tests(name: str) -> bool:
+    """Whether a policy waits for the loss of test passes."""
+    return name in ADAPTIVE_POLICIES and ADAPTIVE_POLICIES[name].feedback == "test loss"
+
+
 def candidate_count(name: str) -> int:
     """How many candidates a function has in a training that is long enough to tell them apart."""
     return len(SearchSpace(RateRange(0.001, 0.01, 0.1), 1_000_000, 1000).candidates(name))

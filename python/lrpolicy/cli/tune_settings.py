@@ -12,7 +12,7 @@ from lrpolicy.evaluator import Budget, Plan
 from lrpolicy.goals import find_goal
 from lrpolicy.policies import canonical_name
 from lrpolicy.records import Protocol
-from lrpolicy.search import RateRange, adaptive_functions, paper_functions
+from lrpolicy.search import RateRange, adaptive_functions, observes_tests, paper_functions
 from lrpolicy.solver import Solver
 
 
@@ -63,10 +63,18 @@ class Settings:
         return self.workers or (cores if self.device == "cpu" else 1)
 
     def plan(self, solver: Solver) -> Plan:
-        """What the evaluator tries. Raises InputError for a policy that has no candidates."""
+        """What the evaluator tries.
+
+        Raises InputError for a policy that has no candidates, or observes test passes where the solver has none.
+        """
         max_iter = self.max_iter or solver.message.max_iter
+        functions = paper_functions() if self.policies is None else _functions(self.policies)
+        for name in functions:
+            if solver.message.test_interval < 1 and observes_tests(name):
+                rule = f'--policies: "{name}" observes the loss of each test pass, and the solver has none'
+                raise InputError(rule, remedy="give --test-interval, the iterations of an epoch")
         return Plan(
-            functions=tuple(paper_functions() if self.policies is None else _functions(self.policies)),
+            functions=tuple(functions),
             max_iter=max_iter,
             scan_iter=self.scan_iter,
             candidates=self.candidates,

@@ -22,11 +22,11 @@ from lrpolicy.evaluator.halving import (
 from lrpolicy.evaluator.plan import Layout, Plan, expected, lay_out, promoted, scan_iterations
 from lrpolicy.evaluator.stages import Stages, StageStarted
 from lrpolicy.executors.base import Event, Executor
-from lrpolicy.policies import ADAPTIVE_POLICIES, Policy
+from lrpolicy.policies import Policy
 from lrpolicy.range_test import coarse_rates, finer_rates, fix_range
 from lrpolicy.ranking import RankedPolicy, Result, rank
 from lrpolicy.records import Measurement, Protocol, Split, Task, TrialStatus
-from lrpolicy.search import RateRange, SearchSpace
+from lrpolicy.search import RateRange, SearchSpace, observes_tests
 from lrpolicy.stateful import AnyPolicy, policy_from_dict
 
 
@@ -165,13 +165,9 @@ class Evaluator:
         interval = self.job.test_interval or self.job.solver.message.test_interval
         # When a target is reached must be seen in short trials too, and a policy that observes test passes must have as
         # many of them. All trials of a length share an interval: the best of more measurements is better by chance.
-        if self.plan.goal.target is not None or self._observes_tests():
+        if self.plan.goal.target is not None or any(map(observes_tests, self.plan.functions)):
             interval = min(interval, max(1, interval * length // self.plan.max_iter))
         yield from self._stages.train(name, list(dict.fromkeys(policies)), seeds, length, interval)
-
-    def _observes_tests(self) -> bool:
-        known = ADAPTIVE_POLICIES
-        return any(name in known and known[name].feedback == "test loss" for name in self.plan.functions)
 
     def _space(self, found: RateRange, max_iter: int) -> SearchSpace:
         return SearchSpace(found, max_iter, self.iterations_per_epoch)

@@ -87,6 +87,16 @@ def test_aslrs_start_of_several_digits_is_noted(folder: Path, capsys: pytest.Cap
     assert "note:" not in capsys.readouterr().err
 
 
+def test_tune_says_before_it_trains_that_there_are_no_test_passes(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(solver(folder, 'lr_policy: "fixed" base_lr: 0.1'))
+    path.write_text(path.read_text().replace("test_interval: 60", "").replace("test_iter: 3", ""))
+    assert run(["tune", str(path), "--policies", "fixed,aslr"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith('--policies: "aslr" observes the loss of each test pass, and the solver has none; give --')
+
+
 def test_tune_ranks_them_beside_the_others(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

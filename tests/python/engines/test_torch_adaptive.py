@@ -315,6 +315,8 @@ def test_the_state_of_another_policy_is_refused(tmp_path: Path) -> None:
     path = snapshot(POLICIES["seq4"])
     with pytest.raises(InputError, match=r"s_iter_4.solverstate: this is no state of schedule aslr, got schedule sequ"):
         resume(POLICIES["aslr"], path)
+    with pytest.raises(InputError, match=r"s_iter_4.solverstate: the snapshot was made with lr_policy seq4, got seq3"):
+        resume('lr_policy: "seq3" base_lr: 0.2', path)
     path = snapshot('lr_policy: "fixed" base_lr: 0.1')
     with pytest.raises(InputError, match=r"the snapshot has no state of tlr: it was made with another policy; start"):
         resume(POLICIES["tlr"], path)

@@ -11,7 +11,7 @@ import click
 from test_floors import ADAPTERS, PACKAGE, PYTHON_FLOORS, ROOT, is_within, module_name, python_floor, sources
 
 from lrpolicy.cli import COMMANDS, lrpolicy
-from lrpolicy.policies import POLICIES
+from lrpolicy.policies import ADAPTIVE_POLICIES, POLICIES
 
 FLOOR_TITLES = (
     "T0 the compiled core",
@@ -65,9 +65,12 @@ def policy_table() -> str:
     rows = [
         f"| `{info.name}` | {info.paper_name} | {info.family} | `{info.formula}` "
         f"| {code(list(info.parameters))} | {info.parameter_count} |"
-        for info in POLICIES.values()
+        for info in (*POLICIES.values(), *ADAPTIVE_POLICIES.values())
     ]
-    head = ["| `lr_policy` | paper | family | g(t) | fields | #Param |", "|---|---|---|---|---|---|"]
+    head = [
+        "| `lr_policy` | paper | family | g(t), adaptive: the rate | fields | #Param |",
+        "|---|---|---|---|---|---|",
+    ]
     return "\n".join([*head, *rows])
 
 

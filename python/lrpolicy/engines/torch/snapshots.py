@@ -18,6 +18,7 @@ from lrpolicy.errors import InputError
 from lrpolicy.live import LiveSchedule
 from lrpolicy.policies import Policy
 from lrpolicy.prototxt.messages import enum_name
+from lrpolicy.stateful import AdaptivePolicy
 
 _DAMAGED = "lrpolicy's own part of the snapshot is damaged"
 
@@ -76,9 +77,10 @@ class Snapshots:
             rule = f"an optimizer of type {self.job.solver.solver_type} has {len(history)} history blobs for this net"
             raise InputError(rule, where=str(path), got=len(state.history))
         values = _values(state.extra, path)
-        progress = self._progress(values.pop("engine", None), path)
+        engine = values.pop("engine", None)
         if self.live is not None:
             self._restore_policy(self.live, values, state.policy_history, path)
+        progress = self._progress(engine, path)
         self._take_over(_beside(path, state.learned_net), whole=True)
         for index, (mine, theirs) in enumerate(zip(history, state.history, strict=True)):
             mine.copy_(torch.from_numpy(fit(theirs, tuple(mine.shape), f"{path}: history {index}")))
@@ -110,7 +112,9 @@ class Snapshots:
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a resumed training to be the same training."""
-        return {"seed": self.job.seed, "protocol": str(self.job.protocol)}
+        same = {"seed": self.job.seed, "protocol": str(self.job.protocol)}
+        policy = self.job.schedule or self.job.solver.policy
+        return same | ({"lr_policy": policy.name} if isinstance(policy, AdaptivePolicy) else {})
 
     def _progress(self, values: Any, path: Path) -> Progress | None:
         if values is None:
