@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,14 @@ def test_every_policy_survives_writing_and_reading(name: str, tmp_path: Path) ->
 def test_protobuf_reads_the_text_that_is_written() -> None:
     solver = parse("gamma", 'snapshot_prefix: "a\\"b\\n" train_state { stage: "s" } debug_info: true gamma')
     assert text_format.Parse(solver.to_text(), messages.SolverParameter()) == solver.message
+
+
+def test_every_block_of_the_example_of_adaptive_policies_is_read() -> None:
+    text = (Path(__file__).parents[3] / "examples" / "adaptive_solver.prototxt").read_text()
+    head, *blocks = text.split("\n\n")
+    read_back = [Solver.parse(head + "\n" + re.sub(r"(?m)^# (?=lr_|base_lr|gamma)", "", block)) for block in blocks]
+    assert [solver.policy.name for solver in read_back] == ["tlr", "aslr", "seq3", "plateau"]
+    assert all(solver.notes == () for solver in read_back)
 
 
 def test_with_policy_changes_nothing_else() -> None:
