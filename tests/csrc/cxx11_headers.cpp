@@ -1,10 +1,12 @@
 // Compiled as C++11: the headers for Caffe must not need more.
 #include <lrpolicy/adaptive_table.hpp>
 #include <lrpolicy/aslr.hpp>
+#include <lrpolicy/block_sum.hpp>
 #include <lrpolicy/decimal.hpp>
 #include <lrpolicy/philox.hpp>
 #include <lrpolicy/prepare.hpp>
 #include <lrpolicy/strategy.hpp>
+#include <lrpolicy/tensor_view.hpp>
 #include <lrpolicy/tlr.hpp>
 
 static_assert(__cplusplus == 201103L, "this file is compiled as C++11");

@@ -38,7 +38,18 @@ PYTHON_FLOORS = (
 )
 CXX_FLOORS = (
     ("platform", "error"),
-    ("double_double", "elementary", "elementary_tables", "policy", "sequence", "decimal", "philox", "tensor_view"),
+    (
+        "double_double",
+        "elementary",
+        "elementary_tables",
+        "policy",
+        "sequence",
+        "decimal",
+        "philox",
+        "float16",
+        "tensor_view",
+        "block_sum",
+    ),
     ("policy_table", "adaptive_table", "prepare", "checks"),
     ("tlr", "aslr", "strategy"),
     ("kernels",),
