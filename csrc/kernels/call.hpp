@@ -5,6 +5,7 @@
 #include "accumulate.hpp"
 #include "dot_pair.hpp"
 #include "momentum_step.hpp"
+#include "threads.hpp"
 
 namespace lrpolicy {
 
@@ -58,6 +59,7 @@ Status checked(Plan* plan, const Call* call, Run&& run) {
   if (status != Status::kOk) return status;
   const Hold hold(*plan);
   if (!hold) return Status::kBusy;
+  const PlainArithmetic arithmetic;
   run();
   return Status::kOk;
 }

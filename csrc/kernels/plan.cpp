@@ -55,6 +55,12 @@ const char* lrpolicy_status_text(Status status) {
       return "a tensor that is not empty has no address";
     case Status::kBusy:
       return "this plan is at work in another thread";
+    case Status::kBadImplementation:
+      return "LRPOLICY_IMPL must be reference, simd or cuda";
+    case Status::kBadThreads:
+      return "LRPOLICY_THREADS must be a whole number from 1 to 1024";
+    case Status::kNotOnCpu:
+      return "LRPOLICY_IMPL is cuda and these tensors are not on a GPU";
   }
   return "unknown status";
 }

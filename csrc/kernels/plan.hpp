@@ -13,7 +13,17 @@
 
 namespace lrpolicy {
 
-enum class Status : std::int32_t { kOk, kOutOfMemory, kBadCount, kBadDType, kNullPointer, kBusy };
+enum class Status : std::int32_t {
+  kOk,
+  kOutOfMemory,
+  kBadCount,
+  kBadDType,
+  kNullPointer,
+  kBusy,
+  kBadImplementation,
+  kBadThreads,
+  kNotOnCpu
+};
 
 // Elements first .. first + count of a tensor. The pieces of a tensor follow one another, each but its last of the same
 // power of two of blocks, so that each is a node of the tree in block_sum.hpp.
