@@ -1,30 +1,91 @@
-// draw_rates in vectors: Philox blocks side by side, one in each lane, and the rates they give.
+// draw_rates in vectors: a Philox block in each lane of 64 bits, its four words in four vectors.
 #ifndef LRPOLICY_KERNELS_SIMD_DRAW_RATES_BLOCK_HPP_
 #define LRPOLICY_KERNELS_SIMD_DRAW_RATES_BLOCK_HPP_
 
 #include <algorithm>
 #include <lrpolicy/aslr.hpp>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#include "vectors.hpp"
 
 namespace lrpolicy {
 namespace {
 
-constexpr int kSideBySide = 16;  // Philox blocks; 64 rates
+using Longs = std::uint64_t __attribute__((vector_size(kVectorBytes)));
 
-// aslr_uniforms of 16 blocks, in the order of their tensors; the loops over `j` become vectors.
-inline void uniforms_of(std::uint64_t seed, std::uint64_t iteration, std::uint32_t first_block, double* u) {
-  for (std::uint32_t j = 0; j < kSideBySide; ++j) {
-    const AslrUniforms four = aslr_uniforms(seed, iteration, first_block + j);
-    for (std::uint32_t k = 0; k < 4; ++k) u[4 * j + k] = four.u[k];
+struct PhiloxVectors {
+  Longs word[4];  // each lane below 2^32
+};
+
+// Products of the lower halves of the lanes, in all 64 bits.
+inline Longs multiply_words(Longs x, std::uint32_t factor) {
+#if defined(__AVX512F__)
+  return (Longs)_mm512_maskz_mul_epu32(0xFF, (__m512i)x, _mm512_set1_epi64(factor));  // without a mask GCC 12 warns
+#elif defined(__AVX2__)
+  return (Longs)_mm256_mul_epu32((__m256i)x, _mm256_set1_epi64x(factor));
+#elif defined(__SSE2__)
+  return (Longs)_mm_mul_epu32((__m128i)x, _mm_set1_epi64x(factor));
+#else
+  return x * factor;
+#endif
+}
+
+// philox_round in each lane.
+inline PhiloxVectors philox_round(const PhiloxVectors& c, PhiloxKey k) {
+  const Longs first = multiply_words(c.word[0], 0xD2511F53), second = multiply_words(c.word[2], 0xCD9E8D57);
+  constexpr std::uint64_t kLower = 0xFFFFFFFF;
+  return {{second >> 32 ^ c.word[1] ^ k.word[0], second & kLower, first >> 32 ^ c.word[3] ^ k.word[1], first & kLower}};
+}
+
+// aslr_uniforms of the blocks first_block, first_block + 1, ...
+struct UniformVectors {
+  Doubles u[4];
+};
+
+inline UniformVectors uniforms_of(std::uint64_t seed, std::uint64_t iteration, std::uint64_t first_block) {
+  PhiloxVectors c = {};
+  for (int j = 0; j < kWidth; ++j) c.word[0][j] = first_block + static_cast<std::uint64_t>(j);
+  c.word[1] += iteration & 0xFFFFFFFF;
+  c.word[2] += iteration >> 32;
+  PhiloxKey key = {{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)}};
+#pragma GCC unroll 10
+  for (int round = 0; round < 10; ++round) {
+    c = philox_round(c, key);
+    key.word[0] += 0x9E3779B9;
+    key.word[1] += 0xBB67AE85;
   }
+  UniformVectors uniforms;
+  for (int k = 0; k < 4; ++k) {
+    constexpr double kTwo52 = 4503599627370496.0;  // its fraction takes up a whole number below 2^52
+    const Doubles whole = (Doubles)(c.word[k] | 0x4330000000000000u) - kTwo52;
+    uniforms.u[k] = (whole + 0.5) * (1.0 / 4294967296.0);
+  }
+  return uniforms;
+}
+
+// aslr_rate in each lane.
+inline Doubles rates_of(Decimal center, Doubles u) {
+  const Doubles digits = center.digit - 0.5 + u;
+  return center.exponent < 0 ? digits / power_of_ten(-center.exponent) : digits * power_of_ten(center.exponent);
 }
 
 void draw_rates(Decimal center, std::uint64_t seed, std::uint64_t iteration, std::int64_t count, double* out) {
-  constexpr std::int64_t kRates = 4 * kSideBySide;
+  constexpr std::int64_t kRates = 4 * kWidth;
   for (std::int64_t first = 0; first < count; first += kRates) {
-    double u[kRates];
-    uniforms_of(seed, iteration, static_cast<std::uint32_t>(first / 4), u);
-    const std::int64_t rates = std::min(kRates, count - first);
-    for (std::int64_t i = 0; i < rates; ++i) out[first + i] = aslr_rate(center, u[i]);
+    const UniformVectors uniforms = uniforms_of(seed, iteration, static_cast<std::uint64_t>(first / 4));
+    double rates[4][kWidth];
+    for (int k = 0; k < 4; ++k) {
+      const Doubles four = rates_of(center, uniforms.u[k]);
+      std::memcpy(rates[k], &four, sizeof(four));
+    }
+    const std::int64_t wanted = std::min(kRates, count - first);
+    if (wanted == kRates) {
+      for (int i = 0; i < kRates; ++i) out[first + i] = rates[i % 4][i / 4];
+    } else {
+      for (std::int64_t i = 0; i < wanted; ++i) out[first + i] = rates[i % 4][i / 4];
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #define LRPOLICY_KERNELS_SIMD_VECTORS_HPP_
 
 #include <lrpolicy/block_sum.hpp>
+#include <type_traits>
 
 namespace lrpolicy {
 namespace {
@@ -24,6 +25,14 @@ using Floats = float __attribute__((vector_size(kVectorBytes / 2)));
 using Words = std::uint32_t __attribute__((vector_size(kVectorBytes / 2)));
 using Shorts = std::uint16_t __attribute__((vector_size(kVectorBytes / 4)));
 
+// Lane by lane; GCC makes one instruction of this loop, and several of __builtin_convertvector.
+template <typename To, typename From>
+inline To convert(From from) {
+  To to;
+  for (int i = 0; i < kWidth; ++i) to[i] = static_cast<std::decay_t<decltype(to[0])>>(from[i]);
+  return to;
+}
+
 template <typename Vector>
 inline Vector load(const void* from) {
   Vector v;
@@ -34,21 +43,19 @@ inline Vector load(const void* from) {
 inline Doubles load_wide(const double* from) { return load<Doubles>(from); }
 inline Floats load_wide(const float* from) { return load<Floats>(from); }
 
-inline Floats load_wide(const BFloat16* from) {
-  return (Floats)(__builtin_convertvector(load<Shorts>(from), Words) << 16);
-}
+inline Floats load_wide(const BFloat16* from) { return (Floats)(convert<Words>(load<Shorts>(from)) << 16); }
 
 // widen(Float16), with a choice in each lane.
 inline Floats load_wide(const Float16* from) {
-  const Words bits = __builtin_convertvector(load<Shorts>(from), Words);
+  const Words bits = convert<Words>(load<Shorts>(from));
   const Words sign = (bits & 0x8000u) << 16, rest = bits & 0x7FFFu;
-  const Words small = (Words)(__builtin_convertvector(rest, Floats) * (1.0f / 16777216.0f));
+  const Words small = (Words)(convert<Floats>(rest) * (1.0f / 16777216.0f));
   const Words normal = (rest << 13) + (rest >= 0x7C00u ? rest * 0 + (224u << 23) : rest * 0 + (112u << 23));
   return (Floats)(sign | (rest < 0x0400u ? small : normal));
 }
 
 inline Doubles to_doubles(Doubles v) { return v; }
-inline Doubles to_doubles(Floats v) { return __builtin_convertvector(v, Doubles); }
+inline Doubles to_doubles(Floats v) { return convert<Doubles>(v); }
 
 // add_product in each lane; `exact` says that the products are, so that hardware which fuses may.
 template <bool exact>
