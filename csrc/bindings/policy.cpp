@@ -74,13 +74,16 @@ py::array_t<double> rates_of_array(const PolicyCore& core, const py::array_t<std
   return out;
 }
 
-// PolicyCore.rate as a plain C method: pybind11's dispatcher alone would cost more than a rate. It may count on two
-// facts of pybind11's object layout: PolicyCore is the only bound base, so that the layout is "simple", and the first
-// slot then holds the C++ pointer (null before __init__ has run).
-PyObject* rate_method(PyObject* self, PyObject* iteration) {
+// The C++ object behind a bound one, for plain C methods: pybind11's dispatcher alone would cost more than a rate. It
+// may count on two facts of pybind11's object layout: the type is the only bound base, so that the layout is "simple",
+// and the first slot then holds the C++ pointer (null before __init__ has run).
+void* pointer_of(PyObject* self) {
   const auto* instance = reinterpret_cast<py::detail::instance*>(self);
-  const auto* core = static_cast<const PolicyCore*>(instance->simple_layout ? instance->simple_value_holder[0]
-                                                                            : *instance->nonsimple.values_and_holders);
+  return instance->simple_layout ? instance->simple_value_holder[0] : *instance->nonsimple.values_and_holders;
+}
+
+PyObject* rate_method(PyObject* self, PyObject* iteration) {
+  const auto* core = static_cast<const PolicyCore*>(pointer_of(self));
   if (core == nullptr) {
     PyErr_SetString(PyExc_RuntimeError, "this policy was never initialised");
     return nullptr;
@@ -107,6 +110,61 @@ PyObject* rate_method(PyObject* self, PyObject* iteration) {
 PyMethodDef rate_definition = {"rate", &rate_method, METH_O,
                                "rate($self, t, /)\n--\n\nThe rate at iteration t, the number of updates already done."};
 
+// The hot path of a scheduler (lrpolicy.integrations.torch): counts steps and sets "lr" in a list of dicts. Done in
+// Python, its attribute look-ups would cost three times as much as the rate.
+struct PolicyStepper {
+  py::object policy;  // keeps `core` alive
+  const PolicyCore* core;
+  std::int64_t t;      // the iteration whose rate was set last; -1 before the first
+  std::int64_t steps;  // how often one was set
+
+  PolicyStepper(const py::object& owner, std::int64_t t, std::int64_t steps)
+      : policy(owner), core(&owner.cast<const PolicyCore&>()), t(t), steps(steps) {}
+};
+
+bool is_list_of_float_rates(PyObject* groups, PyObject* key) {
+  if (!PyList_CheckExact(groups)) return false;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(groups); ++i) {
+    PyObject* const group = PyList_GET_ITEM(groups, i);
+    PyObject* const rate = PyDict_CheckExact(group) ? PyDict_GetItemWithError(group, key) : nullptr;
+    if (rate == nullptr || !PyFloat_CheckExact(rate)) return false;
+  }
+  return true;
+}
+
+// The first two steps are the caller's, who warns of a wrong order there, and so is every group without a float rate.
+PyObject* advance_method(PyObject* self, PyObject* groups) {
+  static PyObject* const key = PyUnicode_InternFromString("lr");
+  static const auto rate_at = best_target().rate;
+  auto* const stepper = static_cast<PolicyStepper*>(pointer_of(self));
+  if (stepper == nullptr || stepper->steps < 2 || stepper->t < 0 || stepper->t >= kMaxIteration ||
+      !is_list_of_float_rates(groups, key)) {
+    if (PyErr_Occurred()) return nullptr;
+    Py_RETURN_FALSE;
+  }
+  PyObject* const rate = PyFloat_FromDouble(rate_at(stepper->core->policy, stepper->t + 1));
+  if (rate == nullptr) return nullptr;
+  int trouble = 0;
+  for (Py_ssize_t i = 0; trouble == 0 && i < PyList_GET_SIZE(groups); ++i) {
+    trouble = PyDict_SetItem(PyList_GET_ITEM(groups, i), key, rate);
+  }
+  Py_DECREF(rate);
+  if (trouble != 0) return nullptr;
+  ++stepper->t;
+  ++stepper->steps;
+  Py_RETURN_TRUE;
+}
+
+PyMethodDef advance_definition = {
+    "advance", &advance_method, METH_O,
+    "advance($self, groups, /)\n--\n\nSets every group's \"lr\" to the next rate, or returns False untouched."};
+
+template <typename Type>
+void add_method(const Type& type, PyMethodDef* definition) {
+  type.attr(definition->ml_name) =
+      py::reinterpret_steal<py::object>(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), definition));
+}
+
 }  // namespace
 
 void bind_policy(py::module_& module) {
@@ -115,6 +173,13 @@ void bind_policy(py::module_& module) {
           .def(py::init<const std::string&, const py::dict&>(), py::arg("name"), py::arg("fields"))
           .def("_rates_of_range", &rates_of_range, py::arg("first"), py::arg("stride"), py::arg("count"))
           .def("_rates_of_array", &rates_of_array, py::arg("ts"));
-  type.attr("rate") = py::reinterpret_steal<py::object>(
-      PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(type.ptr()), &rate_definition));
+  add_method(type, &rate_definition);
+
+  const py::class_<PolicyStepper> stepper =
+      py::class_<PolicyStepper>(module, "PolicyStepper", "Sets the rates of parameter groups, one iteration at a call.")
+          .def(py::init<const py::object&, std::int64_t, std::int64_t>(), py::arg("policy"), py::arg("t"),
+               py::arg("steps"))
+          .def_readwrite("t", &PolicyStepper::t)
+          .def_readwrite("steps", &PolicyStepper::steps);
+  add_method(stepper, &advance_definition);
 }
