@@ -1,0 +1,42 @@
+"""What every scheduler's state_dict has in common: whose it is, and the rates that the optimizer had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch.optim.lr_scheduler import LRScheduler
+
+from lrpolicy.errors import InputError
+from lrpolicy.integrations.torch.groups import current_rates
+from lrpolicy.stateful.values import real
+
+VERSION = 1
+
+
+def saved_rates(scheduler: LRScheduler) -> dict[str, Any]:
+    """The scheduler's kind and version, and the rates that its optimizer holds now, whoever set them."""
+    rates = current_rates(scheduler.optimizer.param_groups)
+    return {"scheduler": type(scheduler).__name__, "version": VERSION, "rates": rates}
+
+
+def check_saved(scheduler: LRScheduler, state_dict: object, fields: Iterable[str]) -> None:
+    """Raise InputError where this is no state of the scheduler's kind and version, or lacks a field."""
+    if not isinstance(state_dict, Mapping):
+        raise InputError("a scheduler's state is a mapping", got=repr(state_dict))
+    kind = type(scheduler).__name__
+    for key, wanted in {"scheduler": kind, "version": VERSION}.items():
+        if state_dict.get(key) != wanted:
+            raise InputError(f"this is no state of {kind} {VERSION}", got=f"{key} {state_dict.get(key)}")
+    for name in ("rates", *fields):
+        if name not in state_dict:
+            raise InputError(f'this state of {kind} lacks the field "{name}"')
+
+
+def restored_rates(scheduler: LRScheduler, state_dict: Mapping[str, Any]) -> list[float]:
+    """The saved rates. Raises InputError where the optimizer has another number of groups now."""
+    rates = [real("a rate", rate) for rate in state_dict["rates"]]
+    groups = len(scheduler.optimizer.param_groups)
+    if len(rates) != groups:
+        raise InputError(f"this state is of {len(rates)} parameter groups", got=f"an optimizer of {groups}")
+    return rates
