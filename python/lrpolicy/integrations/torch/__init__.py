@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from lrpolicy.integrations.torch.aslr import ASLR
+from lrpolicy.integrations.torch.feedback_lr import FeedbackLR
 from lrpolicy.integrations.torch.policy_lr import PolicyLR
+from lrpolicy.integrations.torch.tlr import TLR
 
-__all__ = ["PolicyLR"]
+__all__ = ["ASLR", "TLR", "FeedbackLR", "PolicyLR"]

@@ -91,15 +91,15 @@ def _names(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def base_and_multipliers(groups: Sequence[Group]) -> tuple[float, list[float]]:
-    """The rate of the first group that learns, and what each group's rate is as a multiple of it.
+    """The rate of the first group that learns, and each group's as a multiple of it: their `initial_lr`, or else lr.
 
     Raises InputError for a rate that is negative or not finite, and where no group has one above 0.
     """
-    rates = current_rates(groups)
+    rates = [float(group["initial_lr" if "initial_lr" in group else "lr"]) for group in groups]
     for number, rate in enumerate(rates):
         if not (math.isfinite(rate) and rate >= 0):
             raise InputError(f"lr of parameter group {number} must be a finite number, 0 or above", got=rate)
     base = next((rate for rate in rates if rate > 0), None)
     if base is None:
-        raise InputError("lr must be above 0 in a parameter group at least", got=f"{rates}")
+        raise InputError("lr must be above 0 in a parameter group at least", got=rates)
     return base, [rate / base for rate in rates]

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lrpolicy import _core
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch.groups import check_optimizer, unshare_rates, write_rates
-from lrpolicy.integrations.torch.saving import check_saved, restored_rates, saved_rates
+from lrpolicy.integrations.torch.saving import check_count, check_saved, restored_rates, saved_rates
 from lrpolicy.policies import Policy
 from lrpolicy.schedules import Schedule
 from lrpolicy.stateful.values import whole
@@ -169,14 +169,6 @@ class _Stepper:
     def advance(groups: list[dict[str, Any]], /) -> bool:
         """Never; the scheduler does it."""
         return False
-
-
-def check_count(count: int, optimizer: Optimizer) -> None:
-    """Raise InputError where the optimizer has another number of groups."""
-    groups = len(optimizer.param_groups)
-    if groups != count:
-        rule = f"one schedule for each parameter group is needed: the optimizer has {groups}"
-        raise InputError(rule, got=count, remedy="give one for all, or make the scheduler after add_param_group")
 
 
 def _policies(given: object, parameters: Mapping[str, Any]) -> list[Schedule]:

@@ -1,10 +1,11 @@
-"""What every scheduler's state_dict has in common: whose it is, and the rates that the optimizer had."""
+"""What every scheduler checks and saves: its optimizer's groups, whose a state is, and the rates at that time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lrpolicy.errors import InputError
@@ -40,3 +41,11 @@ def restored_rates(scheduler: LRScheduler, state_dict: Mapping[str, Any]) -> lis
     if len(rates) != groups:
         raise InputError(f"this state is of {len(rates)} parameter groups", got=f"an optimizer of {groups}")
     return rates
+
+
+def check_count(count: int, optimizer: Optimizer) -> None:
+    """Raise InputError where the optimizer has another number of groups."""
+    groups = len(optimizer.param_groups)
+    if groups != count:
+        rule = f"one schedule for each parameter group is needed: the optimizer has {groups}"
+        raise InputError(rule, got=count, remedy="give one for all, or make the scheduler after add_param_group")

@@ -1,0 +1,109 @@
+"""The schedules that observe a loss, seq1 to seq4 and plateau, as PyTorch schedulers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsFloat
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lrpolicy.errors import InputError
+from lrpolicy.integrations.torch.groups import check_optimizer, unshare_rates, write_rates
+from lrpolicy.integrations.torch.saving import check_count, check_saved, restored_rates, saved_rates
+from lrpolicy.stateful import DecaySequence, DecayState, Plateau, PlateauState, TrainLoss
+from lrpolicy.stateful.values import whole
+
+FeedbackSchedule = DecaySequence | Plateau
+
+
+class FeedbackLR(LRScheduler):
+    """Sets the rate of every parameter group to that of a schedule which observes a loss: `step(loss)`.
+
+    `schedule` is a `DecaySequence` (call `step` with the validation loss after every epoch) or a `Plateau` (with the
+    smoothed training loss, after every iteration, or any other pace in which its winsizes are counted); a list gives
+    each group its own. The rates are the schedule's own numbers, its base_lr first.
+
+    Called like `ReduceLROnPlateau`, and Lightning takes it as one: {"scheduler": ..., "monitor": "val_loss",
+    "reduce_on_plateau": True}. A loss that is not finite is what the schedule says it is, never an improvement.
+
+    Raises InputError for a wrong optimizer or schedule, or a list of another length than the optimizer's groups.
+    """
+
+    last_epoch: int
+
+    def __init__(self, optimizer: Optimizer, schedule: FeedbackSchedule | Sequence[FeedbackSchedule]) -> None:
+        check_optimizer(optimizer)
+        self.schedules = list(schedule) if isinstance(schedule, Sequence) else [schedule]
+        for each in self.schedules:
+            if not isinstance(each, FeedbackSchedule):
+                raise InputError("FeedbackLR follows a DecaySequence or a Plateau", got=repr(each))
+        if len(self.schedules) != 1:
+            check_count(len(self.schedules), optimizer)
+            unshare_rates(optimizer.param_groups)
+        self.states: list[DecayState | PlateauState] = [each.init() for each in self.schedules]
+        super().__init__(optimizer)
+
+    def _initial_step(self) -> None:
+        self.last_epoch, self._step_count = 0, 1
+        self._write()
+
+    def step(self, metrics: SupportsFloat | None = None, epoch: int | None = None) -> None:  # type: ignore[override]
+        """Observe a loss and set the rates that it leads to. Raises InputError where none is given."""
+        if metrics is None or epoch is not None:
+            got = "no loss" if metrics is None else f"epoch {epoch}"
+            raise InputError("FeedbackLR observes a loss", got=got, remedy="call step(loss)")
+        loss = float(metrics)
+        pairs = zip(self.schedules, self.states, strict=True)
+        self.states = [self._observed(schedule, state, loss) for schedule, state in pairs]
+        self.last_epoch += 1
+        self._step_count += 1
+        self._write()
+
+    def _observed(self, schedule: FeedbackSchedule, state: Any, loss: float) -> DecayState | PlateauState:
+        if isinstance(schedule, Plateau):
+            return schedule.update(state, TrainLoss(self.last_epoch, loss))
+        return schedule.update(state, loss)
+
+    def _write(self) -> None:
+        write_rates(self.optimizer.param_groups, self.get_lr())
+        self._last_lr = [
+            group["lr"] if isinstance(group["lr"], float) else group["lr"].clone()
+            for group in self.optimizer.param_groups
+        ]
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]
+        """The rate of each group until the next loss. Raises InputError."""
+        states: list[Any] = self.states
+        rates = [schedule.rate(state) for schedule, state in zip(self.schedules, states, strict=True)]
+        if len(rates) == 1:
+            return rates * len(self.optimizer.param_groups)
+        check_count(len(rates), self.optimizer)
+        return rates
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and text, which `torch.load` takes with weights_only."""
+        return {
+            **saved_rates(self),
+            "last_epoch": self.last_epoch,
+            "_step_count": self._step_count,
+            "schedules": [repr(schedule) for schedule in self.schedules],
+            "states": [state.to_dict() for state in self.states],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken. Raises InputError for another schedule's; nothing has changed then."""
+        check_saved(self, state_dict, ("last_epoch", "_step_count", "schedules", "states"))
+        own = [repr(schedule) for schedule in self.schedules]
+        if state_dict["schedules"] != own:
+            raise InputError(
+                "this is the state of another schedule", got=f"that of {state_dict['schedules']} for {own}"
+            )
+        kinds = [PlateauState if isinstance(schedule, Plateau) else DecayState for schedule in self.schedules]
+        states = [kind.from_dict(state) for kind, state in zip(kinds, state_dict["states"], strict=True)]
+        count, steps = (
+            whole("last_epoch", state_dict["last_epoch"], 0),
+            whole("_step_count", state_dict["_step_count"], 0),
+        )
+        write_rates(self.optimizer.param_groups, restored_rates(self, state_dict))
+        self.states, self.last_epoch, self._step_count = states, count, steps

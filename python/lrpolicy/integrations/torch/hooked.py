@@ -1,0 +1,109 @@
+"""What ASLR and TLR share: they act inside `optimizer.step()`, tensor by tensor where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import is_
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lrpolicy.errors import InputError
+from lrpolicy.integrations.torch.groups import (
+    base_and_multipliers,
+    check_optimizer,
+    names_of,
+    parameters_of,
+    split_groups,
+    unshare_rates,
+    write_rates,
+)
+
+
+class HookedLR(LRScheduler):
+    """Base of the schedulers that `optimizer.step()` itself drives, so that an update left out is not counted.
+
+    The groups keep the ratios of the rates that they start with: `multipliers` of `base_lr`, the rate of the first
+    group that learns. `per_tensor` splits the groups, one for each parameter tensor. `capturable` registers no hooks,
+    because the replay of a CUDA graph would run none.
+    """
+
+    last_epoch: int
+
+    def __init__(self, optimizer: Optimizer, *, per_tensor: bool, capturable: bool) -> None:
+        check_optimizer(optimizer)
+        base_and_multipliers(optimizer.param_groups)  # refused before anything is split
+        self.per_tensor, self.capturable = bool(per_tensor), bool(capturable)
+        if capturable and not all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups):
+            rule = "capturable needs rates that are tensors, which a graph can read"
+            raise InputError(rule, got="a float", remedy="make the optimizer with lr=torch.tensor(...)")
+        if per_tensor:
+            split_groups(optimizer)
+        unshare_rates(optimizer.param_groups)
+        self.base_lr, self.multipliers = base_and_multipliers(optimizer.param_groups)
+        self._parameters = parameters_of(optimizer.param_groups)
+        self.iteration = 0
+        super().__init__(optimizer)
+        self._register()
+
+    def _initial_step(self) -> None:
+        self.last_epoch, self._step_count = 0, 1
+
+    def _register(self) -> None:
+        """Ask the optimizer to call `_before` and `_after`."""
+        if not self.capturable:
+            self.optimizer.register_step_pre_hook(self._before)
+            self.optimizer.register_step_post_hook(self._after)
+
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """Before the optimizer reads rates and gradients; may exchange the arguments of its step."""
+        return None
+
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """After the weights have moved."""
+
+    def _check_parameters(self) -> None:
+        """Raise InputError where the optimizer has other parameter tensors than at the start."""
+        groups = self.optimizer.param_groups
+        present = parameters_of(groups)
+        if len(present) != len(self._parameters) or len(groups) != len(self.multipliers):
+            had = f"{len(self._parameters)} parameters in {len(self.multipliers)} groups"
+            got = f"{len(present)} in {len(groups)}"
+            kind = type(self).__name__
+            raise InputError(f"{kind} was made for {had}", got=got, remedy=f"make {kind} after add_param_group")
+        if not all(map(is_, present, self._parameters)):
+            changed = [was is now for was, now in zip(self._parameters, present, strict=True)].index(False)
+            rule = f"{self._names()[changed]} is another tensor than at the start"
+            raise InputError(rule, remedy="make the scheduler anew")
+
+    def _names(self) -> list[str]:
+        """What to call the parameter tensors in a message."""
+        return names_of(self.optimizer.param_groups)
+
+    def _set_rates(self, rates: Sequence[float]) -> None:
+        """Set each group's rate, its multiplier on top."""
+        scaled = [rate * multiplier for rate, multiplier in zip(rates, self.multipliers, strict=True)]
+        write_rates(self.optimizer.param_groups, scaled)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The rates as the optimizer has them, tensors as copies."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        return [rate.clone() if isinstance(rate, Tensor) else rate for rate in rates]
+
+    get_last_lr = get_lr
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copied or unpickled optimizer has lost its hooks."""
+        self.__dict__.update(state)
+        self._register()
+
+
+def was_left_out(optimizer: Optimizer) -> bool:
+    """Whether a fused optimizer's step did nothing, because its GradScaler had found an infinity.
+
+    Other optimizers are not called at all then. Waits for the device where there is a GradScaler.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found.item())

@@ -1,0 +1,338 @@
+"""TLR where training is not plain: scaled gradients, closures, odd tensors, the device's arithmetic, wrong input."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch_support import loss_of, parameter, sgd, small_net
+
+from lrpolicy.errors import InputError
+from lrpolicy.integrations.torch import TLR
+from lrpolicy.integrations.torch.device_tlr import DeviceTlr
+from lrpolicy.integrations.torch.windows import dot_pair
+from lrpolicy.stateful import Tlr, TlrWindow
+
+OVERFLOWS = (4, 5, 13)
+
+
+def rates_of_a_run(source: str, kind: str, fused: bool = False) -> tuple[list[float], Tensor]:
+    """30 updates: plain, with a GradScaler that also meets infinities, accumulated in halves, or by closures."""
+    net = small_net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.5, fused=fused)
+    scheduler = TLR(optimizer, 9, source=source)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=10**6, enabled=kind == "scaled")
+    rates, t, batches = [], 0, 0
+    while t < 30:
+        batches += 1
+        overflows = kind == "scaled" and batches in OVERFLOWS
+        optimizer.zero_grad()
+        if kind == "closure":
+            optimizer.step(lambda: (optimizer.zero_grad(), loss_of(net, t).backward())[1])  # noqa: B023
+        elif kind == "accumulated":
+            for _ in range(2):
+                (loss_of(net, t) / 2).backward()
+            optimizer.step()
+        else:
+            scaler.scale(loss_of(net, t) * (math.inf if overflows else 1)).backward()
+            scaler.step(optimizer)
+            scaler.update(1024.0)
+        scheduler.step()
+        t += not overflows
+        if not overflows:
+            rates.append(optimizer.param_groups[0]["lr"])
+    assert scheduler.iteration == 30
+    return rates, next(net.parameters()).detach()
+
+
+@pytest.mark.parametrize("source", ["displacement", "gradient"])
+@pytest.mark.parametrize(
+    ("kind", "fused"), [("scaled", False), ("scaled", True), ("accumulated", False), ("closure", False)]
+)
+def test_only_updates_count_and_gradients_are_unscaled(source: str, kind: str, fused: bool) -> None:
+    """A scale of a power of two, and halves that are added up, change no bit of a gradient."""
+    plain, weights = rates_of_a_run(source, "plain", fused)
+    rates, same = rates_of_a_run(source, kind, fused)
+    assert rates == plain
+    assert torch.equal(weights, same)
+    assert len(set(plain)) > 5
+
+
+def test_a_parameter_without_a_gradient_stands_still_and_may_come_back() -> None:
+    for source in ("displacement", "gradient"):
+        net = small_net()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+        scheduler = TLR(optimizer, 3, source=source)
+        for t in range(30):
+            optimizer.zero_grad()
+            net[2].weight.requires_grad_(t % 7 < 4)
+            loss_of(net, t).backward()
+            optimizer.step()
+        assert math.isfinite(optimizer.param_groups[0]["lr"])
+        assert optimizer.param_groups[0]["lr"] != 0.01
+        assert scheduler.events == ()
+
+
+def test_the_layout_of_a_tensor_changes_nothing() -> None:
+    """Channels last, a transposed view, and a parameter of no element."""
+    states = []
+    for odd in (False, True):
+        torch.manual_seed(5)
+        conv = nn.Conv2d(3, 4, 3, dtype=torch.float64)
+        matrix = torch.randn(4, 5, dtype=torch.float64)
+        images = torch.randn(2, 3, 6, 6, dtype=torch.float64)
+        learned = matrix.t().contiguous().t() if odd else matrix
+        learned.requires_grad_()
+        assert learned.is_contiguous() is not odd
+        if odd:
+            conv = conv.to(memory_format=torch.channels_last)
+            assert not conv.weight.is_contiguous()
+        empty = [torch.empty(0, requires_grad=True)] if odd else []
+        optimizer = torch.optim.SGD([*conv.parameters(), learned, *empty], lr=0.001)
+        scheduler = TLR(optimizer, 1)
+        for _ in range(8):
+            optimizer.zero_grad()
+            (conv(images).mean((2, 3)) @ learned - 1).square().sum().backward()
+            optimizer.step()
+        states.append(scheduler.state)
+    assert states[0].rates == pytest.approx(states[1].rates, rel=1e-10)
+    assert states[0].squared == pytest.approx(states[1].squared, rel=1e-10)
+    assert states[0].rates[0] > 0.001
+
+
+@pytest.mark.parametrize("source", ["displacement", "gradient"])
+def test_short_and_long_floats_side_by_side(source: str) -> None:
+    kinds = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+    ws = [torch.linspace(1, 2, 40, dtype=kind).requires_grad_() for kind in kinds]
+    optimizer = torch.optim.SGD(ws, lr=0.01)
+    scheduler = TLR(optimizer, 1, source=source)
+    for _ in range(12):
+        optimizer.zero_grad()
+        torch.stack([w.double().square().sum() for w in ws]).sum().backward()
+        optimizer.step()
+    assert scheduler.state.rates[0] > 0.05
+    assert [buffer.dtype for buffer in scheduler.state_dict()["window"]["now"]] == [torch.float64, *[torch.float32] * 3]
+
+
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=5), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_dot_products_are_exact_to_double_rounding(sizes: list[int], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    now, before = ([random.standard_normal(n).astype(np.float32) for n in sizes] for _ in range(2))
+    dots = dot_pair(*([torch.from_numpy(a) for a in arrays] for arrays in (now, before)))
+    for row, pairs in zip(dots, ([(a, a) for a in now], zip(now, before, strict=True)), strict=True):
+        for dot, (a, b) in zip(row.tolist(), pairs, strict=True):
+            terms = a.astype(np.float64) * b
+            assert abs(dot - math.fsum(terms)) <= 1e-13 * np.abs(terms).sum()
+
+
+def numbers(signed: bool) -> st.SearchStrategy[float]:
+    odd = [0.0, math.inf, math.nan, 1e300, *([-math.inf, -1e300] if signed else [])]
+    return st.one_of(st.floats(-1e3 if signed else 1e-3, 1e3), st.sampled_from(odd))
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[Tlr, list[tuple[list[float], list[float], int]]]:
+    variant = draw(st.sampled_from(["efficient", "newton", "fixed_eta", "hypergradient"]))
+    eta = 0.001 if variant in ("fixed_eta", "hypergradient") else None
+    multipliers = draw(st.sampled_from([[1.0], [1.0, 0.5, 2.0], [0.0, 1.0, 0.25], [3.0, 0.0]]))
+    source = draw(st.sampled_from(["gradient", "displacement"]))
+    per_tensor = draw(st.booleans())
+    limits = {"min_lr": 0.001, "max_lr": draw(st.sampled_from([0.06, 1e100]))}
+    schedule = Tlr(0.05, variant, source, eta=eta, lr_mult=multipliers, per_tensor=per_tensor, **limits)
+    lists = [
+        st.lists(numbers(signed), min_size=len(multipliers), max_size=len(multipliers)) for signed in (False, True)
+    ]
+    return schedule, draw(st.lists(st.tuples(*lists, st.integers(1, 9)), min_size=1, max_size=6))
+
+
+@given(windows())
+@settings(max_examples=300, deadline=None)
+def test_the_devices_arithmetic_is_the_compiled_machines(case: Any) -> None:
+    """With a rate for each tensor to the bit; one rate for all up to the order of a sum over tensors."""
+    schedule, observed = case
+    state = schedule.init()
+    device = DeviceTlr(schedule, state, torch.device("cpu"))
+    for gg, gp, updates in observed:
+        state = schedule.update(state, TlrWindow(gg, gp, updates))
+        device.update(torch.tensor([gg, gp], dtype=torch.float64), updates)
+        found = device.state()
+        assert (found.windows, found.non_finite_tensor, found.events) == (
+            state.windows,
+            state.non_finite_tensor,
+            state.events,
+        )
+        for name in ("rates", "scales", "squared", "first"):
+            exact = schedule.per_tensor or len(schedule.lr_mult) == 1
+            expected = getattr(state, name) if exact else pytest.approx(getattr(state, name), rel=1e-11)
+            assert getattr(found, name) == expected
+
+
+def test_capturable_never_waits_for_the_device() -> None:
+    """Under fake tensors nothing has a value, so that every .item() fails: the whole of a training step passes."""
+    with FakeTensorMode():
+        net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+        rate = torch.empty((), dtype=torch.float64)
+        optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+        optimizer.param_groups[0]["lr"] = optimizer.param_groups[0]["initial_lr"] = rate
+        with pytest.raises(DataDependentOutputException):
+            rate.item()
+        optimizer.param_groups[0]["initial_lr"] = 0.01  # known on the host, as a rate that a user gives is
+        scheduler = TLR(optimizer, 6, capturable=True)
+        for _ in range(8):
+            net(torch.empty(4, 6)).square().mean().backward()
+            with torch.no_grad():
+                for p in net.parameters():
+                    p.sub_(p.grad * rate)
+            scheduler.step()
+    assert scheduler._device is not None
+    assert scheduler._device._windows == 4
+
+
+def test_restart_begins_a_window_at_weights_that_someone_else_has_changed() -> None:
+    for capturable in (False, True):
+        w = parameter(4)
+        optimizer = torch.optim.SGD([w], lr=torch.tensor(0.1, dtype=torch.float64))
+        scheduler = TLR(optimizer, 1, capturable=capturable)
+        with torch.no_grad():
+            w.mul_(100)
+        scheduler.restart()
+        w.grad = torch.ones(4)
+        optimizer.step()
+        scheduler.step()
+        assert scheduler.state.squared[0] == pytest.approx(4, rel=1e-4)
+
+
+def test_one_bad_tensor_leaves_the_rate_and_is_named_once() -> None:
+    for source in ("gradient", "displacement"):
+        ws = [parameter(3), parameter(2)]
+        optimizer = torch.optim.SGD([("first", ws[0]), ("second.bias", ws[1])], lr=0.1)
+        scheduler = TLR(optimizer, 1, source=source)
+        for bad in (False, False, True, True):
+            ws[0].grad, ws[1].grad = torch.ones(3), torch.full((2,), math.nan if bad else 1.0)
+            before = optimizer.param_groups[0]["lr"]
+            if bad and "not finite" not in " ".join(scheduler.events):
+                with pytest.warns(RuntimeWarning, match=r"tensor 1 are not finite.*second\.bias"):
+                    optimizer.step()
+            else:
+                optimizer.step()
+            assert (optimizer.param_groups[0]["lr"] == before) is (bad or scheduler.state.windows == 1)
+
+
+def test_divergence_is_reported() -> None:
+    w = parameter(3)
+    optimizer = torch.optim.SGD([w], lr=5.0)
+    TLR(optimizer, 1, min_lr=5.0)
+    with pytest.warns(RuntimeWarning, match=r"over 1e\+06 times the first window's"):
+        for _ in range(10):
+            optimizer.zero_grad()
+            w.square().sum().backward()
+            optimizer.step()
+
+
+def sparse() -> TLR:
+    table = nn.Embedding(5, 2, sparse=True)
+    optimizer = torch.optim.SGD(table.named_parameters(), lr=0.1)
+    scheduler = TLR(optimizer, 1, source="gradient")
+    table(torch.tensor([1, 2])).sum().backward()
+    optimizer.step()
+    return scheduler
+
+
+def grown(**options: Any) -> None:
+    optimizer = sgd(2)
+    TLR(optimizer, 1, **options)
+    optimizer.add_param_group({"params": [parameter()]})
+    optimizer.step()
+
+
+def swapped() -> None:
+    optimizer = sgd(2)
+    TLR(optimizer, 1)
+    optimizer.param_groups[1]["params"][0] = parameter()
+    optimizer.step()
+
+
+def driven_by_another() -> None:
+    optimizer = sgd()
+    TLR(optimizer, 1)
+    optimizer.param_groups[0]["lr"] = 0.5
+    optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: TLR(sgd(lr=0.0), 9), "lr must be above 0 in a parameter group"),
+        (lambda: TLR(sgd(lr=math.nan), 9), "lr of parameter group 0 must be a finite number"),
+        (lambda: TLR(sgd(), 0), "epoch_iterations must be a whole number from 1"),
+        (lambda: TLR(sgd(), 2.5), "epoch_iterations must be a whole number"),
+        (lambda: TLR(sgd(), 9, variant="efficent"), 'did you mean "efficient"'),
+        (lambda: TLR(sgd(), 9, source="gradients"), 'did you mean "gradient"'),
+        (lambda: TLR(sgd(), 9, variant="naive", eta=1.0), "needs a second gradient"),
+        (lambda: TLR(sgd(), 9, variant="hypergradient"), "needs eta"),
+        (lambda: TLR(sgd(), 9, variant="hypergradient", eta=0.1), "min_lr above 0"),
+        (lambda: TLR(sgd(), 9, window=0), "must lie in"),
+        (lambda: TLR(sgd(), 9, max_lr=0.5), "between min_lr and max_lr"),
+        (lambda: TLR(sgd(), 9, capturable=True), "capturable needs rates that are tensors"),
+        (lambda: TLR(sgd(lr=torch.tensor(0.1)), 9, capturable=True, source="gradient"), "goes with source"),
+        (lambda: TLR(torch.optim.LBFGS([parameter()]), 9, source="gradient"), "LBFGS"),
+        (lambda: TLR(torch.optim.SGD([torch.ones(2, dtype=torch.complex64, requires_grad=True)]), 9), "complex64"),
+        (lambda: TLR(small_net(), 9), "got a Sequential"),
+        (lambda: TLR(sgd(), 9).step(3), "cannot jump, got epoch 3"),
+        (sparse, r"the gradient of parameter 0 of group 0 \(weight\) is sparse.*displacement"),
+        (grown, r"was made for 2 parameters in 2 groups, got 3 in 3; make TLR after add_param_group"),
+        (lambda: grown(per_tensor=True), "got 3 in 3"),
+        (swapped, "parameter 0 of group 1 is another tensor"),
+        (driven_by_another, "group 0 must stay what TLR has set, 1, got 0.5"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(call: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_refused_tlr_leaves_the_groups_whole() -> None:
+    net = small_net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with pytest.raises(InputError):
+        TLR(optimizer, 9, per_tensor=True, bound=-1)
+    assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schedule": "Tlr(...)"}, "the state of another schedule"),
+        ({"scheduler": "PolicyLR"}, "no state of TLR 1"),
+        ({"state": {"schedule": "aslr", "version": 1}}, "no state of schedule tlr"),
+        ({"window": {"now": [torch.ones(2)], "before": None}}, "must have a window of 2 tensors, got 1 tensors"),
+        ({"window": {"now": [torch.ones(2)] * 2, "before": None}}, r"parameter 0 of group 0 has the shape \(1,\)"),
+        ({"rates": [0.1]}, "of 1 parameter groups, got an optimizer of 2"),
+        ({"iteration": -1}, "iteration must be a whole number from 0"),
+    ],
+)
+def test_a_wrong_state_is_refused(change: dict[str, Any], message: str) -> None:
+    scheduler = TLR(sgd(2), 9)
+    before = scheduler.state_dict()
+    with pytest.raises(InputError, match=message):
+        scheduler.load_state_dict({**before, **change})
+    assert scheduler.state_dict() == before
+    for missing in before:
+        with pytest.raises(InputError, match=missing):
+            scheduler.load_state_dict({key: value for key, value in before.items() if key != missing})
+
+
+def test_nothing_is_said_where_all_is_well() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rates_of_a_run("displacement", "plain")
