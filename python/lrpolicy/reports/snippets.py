@@ -39,14 +39,14 @@ def caffe(policy: AnyPolicy, spec: TrialSpec) -> str:
 
 
 def pytorch(policy: Policy, spec: TrialSpec) -> str:
-    """A LambdaLR over the policy. With a rate of 1 in the optimizer, the factor is the rate."""
+    """A PolicyLR; the optimizer's own lr has no part in its rates."""
     return f"""\
 import torch
 from lrpolicy import Policy
+from lrpolicy.integrations.torch import PolicyLR
 
-policy = {_constructor(policy)}
 optimizer = torch.optim.SGD(model.parameters(), lr=1.0{_sgd(spec, "momentum", "weight_decay")})
-scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda iteration: policy.rate(iteration))
+scheduler = PolicyLR(optimizer, {_constructor(policy)})
 
 # After every optimizer.step(), {spec.max_iter} times in all:
 #     scheduler.step()
