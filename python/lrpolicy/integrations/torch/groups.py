@@ -31,13 +31,21 @@ def current_rates(groups: Sequence[Group]) -> list[float]:
 
 
 def write_rates(groups: Sequence[Group], rates: Sequence[float]) -> None:
-    """Set the rates: floats are replaced, tensors written in place, those of a CUDA device together."""
+    """Set the rates: floats are replaced, tensors written in place, those of a CUDA device together.
+
+    A tensor that neighbouring groups share is written once, where they have the same rate.
+    """
     on_cuda, their_rates = [], []
+    last: tuple[object, float] = (None, 0.0)
     for group, rate in zip(groups, rates, strict=True):
         held = group["lr"]
         if not isinstance(held, Tensor):
             group["lr"] = rate
-        elif held.is_cuda:
+            continue
+        if held is last[0] and rate == last[1]:
+            continue
+        last = held, rate
+        if held.is_cuda:
             on_cuda.append(held)
             their_rates.append(rate)
         else:

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lrpolicy.errors import InputError
 
-# Doubles converted at a time: 8 MiB.
-_CHUNK = 2**20
+# Elements converted to double at a time: what a CPU's cache holds; elsewhere few launches matter more.
+_CPU_CHUNK, _CHUNK = 2**16, 2**24
 
 
 def dot_pair(now: Sequence[Tensor], before: Sequence[Tensor] | None) -> Tensor:
@@ -21,19 +21,21 @@ def dot_pair(now: Sequence[Tensor], before: Sequence[Tensor] | None) -> Tensor:
     tensor's device and nothing waits for it. Without `before` the second row is zeros.
     """
     home = now[0].device
-    gg = [_dot(a, a).to(home, non_blocking=True) for a in now]
-    if before is None:
-        return torch.stack([torch.stack(gg), torch.zeros(len(now), dtype=torch.float64, device=home)])
-    gp = [_dot(a, b).to(home, non_blocking=True) for a, b in zip(now, before, strict=True)]
-    return torch.stack([torch.stack(gg), torch.stack(gp)])
+    pairs = [_dots(a, None if before is None else before[index]) for index, a in enumerate(now)]
+    return torch.stack([pair.to(home, non_blocking=True) for pair in pairs], dim=1)
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    total = torch.zeros((), dtype=torch.float64, device=a.device)
-    for one, other in zip(torch.split(a.view(-1), _CHUNK), torch.split(b.view(-1), _CHUNK), strict=True):
-        wide = one.double()
-        total += torch.dot(wide, wide if b is a else other.double())
-    return total
+def _dots(a: Tensor, b: Tensor | None) -> Tensor:
+    sums = torch.zeros(2, dtype=torch.float64, device=a.device)
+    size = _CPU_CHUNK if a.device.type == "cpu" else _CHUNK
+    parts = torch.split(a.view(-1), size)
+    others = [None] * len(parts) if b is None else torch.split(b.view(-1), size)
+    for part, other in zip(parts, others, strict=True):
+        wide = part.double()
+        sums[0] += torch.dot(wide, wide)
+        if other is not None:
+            sums[1] += torch.dot(wide, other.double())
+    return sums
 
 
 def check_tensor(tensor: Tensor, name: str) -> None:
