@@ -10,7 +10,7 @@ from typing import Any, SupportsFloat
 from torch.optim import Optimizer
 
 from lrpolicy.errors import InputError
-from lrpolicy.integrations.torch.groups import write_rates
+from lrpolicy.integrations.torch.groups import base_and_multipliers, check_optimizer, write_rates
 from lrpolicy.integrations.torch.hooked import HookedLR, was_left_out
 from lrpolicy.integrations.torch.saving import check_saved, restored_rates, saved_rates
 from lrpolicy.stateful import Aslr, AslrState
@@ -45,10 +45,12 @@ class ASLR(HookedLR):
     def __init__(
         self, optimizer: Optimizer, seed: int = 0, *, per_tensor: bool = True, capturable: bool = False
     ) -> None:
-        super().__init__(optimizer, per_tensor=per_tensor, capturable=capturable)
-        self.schedule = Aslr(self.base_lr, seed)
+        check_optimizer(optimizer)
+        base_lr, _ = base_and_multipliers(optimizer.param_groups)
+        self.schedule = Aslr(base_lr, seed)
         self.state = self.schedule.init()
-        if self.schedule.note is not None and not math.isclose(self.center, self.base_lr, rel_tol=_FLOAT32):
+        super().__init__(optimizer, per_tensor=per_tensor, capturable=capturable)
+        if self.schedule.note is not None and not math.isclose(self.center, base_lr, rel_tol=_FLOAT32):
             warnings.warn(self.schedule.note, UserWarning, stacklevel=2)
 
     def draw(self) -> None:
@@ -97,9 +99,8 @@ class ASLR(HookedLR):
         """Go on where `state_dict` was taken. Raises InputError for another schedule's; nothing has changed then."""
         check_saved(self, state_dict, ("last_epoch", "iteration", "schedule", "state"))
         if state_dict["schedule"] != repr(self.schedule):
-            raise InputError(
-                "this is the state of another schedule", got=f"{state_dict['schedule']}, not {self.schedule}"
-            )
+            got = f"{state_dict['schedule']}, not {self.schedule}"
+            raise InputError("this is the state of another schedule", got=got)
         state = AslrState.from_dict(state_dict["state"])
         epoch, iteration = (whole(name, state_dict[name], 0) for name in ("last_epoch", "iteration"))
         write_rates(self.optimizer.param_groups, restored_rates(self, state_dict))

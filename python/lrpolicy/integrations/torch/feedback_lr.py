@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch.groups import check_optimizer, unshare_rates, write_rates
-from lrpolicy.integrations.torch.saving import check_count, check_saved, restored_rates, saved_rates
+from lrpolicy.integrations.torch.saving import check_count, check_saved, listed, restored_rates, saved_rates
 from lrpolicy.stateful import DecaySequence, DecayState, Plateau, PlateauState, TrainLoss
 from lrpolicy.stateful.values import whole
 
@@ -99,11 +99,12 @@ class FeedbackLR(LRScheduler):
             raise InputError(
                 "this is the state of another schedule", got=f"that of {state_dict['schedules']} for {own}"
             )
+        states = listed(state_dict, "states", len(own))
         kinds = [PlateauState if isinstance(schedule, Plateau) else DecayState for schedule in self.schedules]
-        states = [kind.from_dict(state) for kind, state in zip(kinds, state_dict["states"], strict=True)]
+        loaded = [kind.from_dict(state) for kind, state in zip(kinds, states, strict=True)]
         count, steps = (
             whole("last_epoch", state_dict["last_epoch"], 0),
             whole("_step_count", state_dict["_step_count"], 0),
         )
         write_rates(self.optimizer.param_groups, restored_rates(self, state_dict))
-        self.states, self.last_epoch, self._step_count = states, count, steps
+        self.states, self.last_epoch, self._step_count = loaded, count, steps

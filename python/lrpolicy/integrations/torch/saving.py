@@ -34,13 +34,18 @@ def check_saved(scheduler: LRScheduler, state_dict: object, fields: Iterable[str
             raise InputError(f'this state of {kind} lacks the field "{name}"')
 
 
+def listed(state_dict: Mapping[str, Any], name: str, count: int) -> list[Any]:
+    """The field's list. Raises InputError where it is none, or of another length than `count`."""
+    values = state_dict[name]
+    if not isinstance(values, list) or len(values) != count:
+        got = f"{len(values)}" if isinstance(values, list) else repr(values)
+        raise InputError(f'"{name}" of this state must be a list of {count}', got=got)
+    return values
+
+
 def restored_rates(scheduler: LRScheduler, state_dict: Mapping[str, Any]) -> list[float]:
     """The saved rates. Raises InputError where the optimizer has another number of groups now."""
-    rates = [real("a rate", rate) for rate in state_dict["rates"]]
-    groups = len(scheduler.optimizer.param_groups)
-    if len(rates) != groups:
-        raise InputError(f"this state is of {len(rates)} parameter groups", got=f"an optimizer of {groups}")
-    return rates
+    return [real("a rate", rate) for rate in listed(state_dict, "rates", len(scheduler.optimizer.param_groups))]
 
 
 def check_count(count: int, optimizer: Optimizer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -92,8 +92,10 @@ class Window:
         """The buffers themselves, not copies, as an optimizer gives its own."""
         return {"now": self.now, "before": self.before}
 
-    def load_state_dict(self, state: dict[str, Any], names: Sequence[str]) -> None:
+    def load_state_dict(self, state: object, names: Sequence[str]) -> None:
         """Copy the buffers of a saved state. Raises InputError, naming the tensor, where one does not fit."""
+        if not isinstance(state, Mapping):
+            raise InputError("the window of a state is a mapping", got=repr(state))
         loaded = {key: self._fitting(state.get(key), names) for key in ("now", "before")}
         self.now, self.before = loaded["now"], loaded["before"]
 

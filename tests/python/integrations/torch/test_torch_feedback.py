@@ -122,6 +122,13 @@ def test_one_draw_for_all_groups() -> None:
     assert rates == [[Aslr(0.02, 5).rate(Aslr(0.02, 5).init(), t)] for t in range(12)]
 
 
+def test_a_refused_aslr_leaves_the_groups_whole() -> None:
+    optimizer = torch.optim.SGD(small_net().parameters(), lr=0.1)
+    with pytest.raises(InputError, match="seed"):
+        ASLR(optimizer, seed=-1)
+    assert len(optimizer.param_groups) == 1
+
+
 def test_the_cost_moves_the_centre() -> None:
     optimizer = sgd(lr=0.1)
     scheduler = ASLR(optimizer, 1)
@@ -250,6 +257,7 @@ def test_a_wrong_state_is_refused_and_changes_nothing(make: Any) -> None:
     scheduler = make(sgd(lr=0.5))
     before = scheduler.state_dict()
     changes = {"scheduler": "TLR", "version": 2, "rates": [0.1, 0.2], "last_epoch": -1}
+    changes |= {name: [] for name in ("states",) if name in before}
     changes |= {name: ["another"] for name in ("schedule", "schedules") if name in before}
     for key, value in changes.items():
         with pytest.raises(InputError):

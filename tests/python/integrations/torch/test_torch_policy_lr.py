@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import io
+import math
 import pickle
 import warnings
 import weakref
@@ -21,6 +22,7 @@ from torch_support import EVERY, float32_rates, parameter, rates_seen, sgd, smal
 
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch import PolicyLR
+from lrpolicy.integrations.torch.groups import fill_together
 from lrpolicy.policies import Policy
 from lrpolicy.sweeps import Sweep
 
@@ -274,6 +276,15 @@ def test_a_subclass_can_override_step() -> None:
     assert rates_seen(optimizer, scheduler, 20) == np.repeat(TRI2.rates(range(10)), 2).tolist()
 
 
+def test_tensors_of_one_device_are_filled_together_exactly() -> None:
+    """What a CUDA device gets; it is the same arithmetic here."""
+    values = [0.1, 1e-45, 3.0, 0.0, 1e300]
+    tensors = [torch.tensor(math.inf), torch.tensor(math.nan), torch.ones(()), torch.ones(()), torch.ones(()).double()]
+    fill_together(tensors, values)
+    expected = [np.float32(0.1), np.float32(1e-45), 3.0, 0.0, 1e300]
+    assert [tensor.item() for tensor in tensors] == expected
+
+
 def test_what_the_hook_of_the_conformance_test_gives() -> None:
     ts = [0, 1, 7, 1000]
     assert float32_rates(TRI2, ts).tolist() == TRI2.rates(ts).astype(np.float32).tolist()
@@ -315,9 +326,10 @@ def test_a_group_that_comes_later_needs_a_policy_where_each_has_its_own() -> Non
         ({"policies": [EVERY[0].to_dict()]}, "the state of another policy"),
         ({"version": 7}, "no state of PolicyLR 1, got version 7"),
         ({"scheduler": "StepLR"}, "got scheduler StepLR"),
-        ({"rates": [0.1, 0.1]}, "of 2 parameter groups, got an optimizer of 1"),
+        ({"rates": [0.1, 0.1]}, '"rates" of this state must be a list of 1, got 2'),
         ({"last_epoch": "3"}, "last_epoch must be a whole number"),
         ({"last_epoch": None}, "last_epoch must be a whole number"),
+        ({"rates": 0.1}, "must be a list of 1, got 0.1"),
         ({"rates": ["x"]}, "a rate must be a number"),
     ],
 )

@@ -134,6 +134,21 @@ def test_dot_products_are_exact_to_double_rounding(sizes: list[int], seed: int) 
             assert abs(dot - math.fsum(terms)) <= 1e-13 * np.abs(terms).sum()
 
 
+@given(
+    st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=3, max_size=3), min_size=2, max_size=12), st.booleans()
+)
+@settings(max_examples=60, deadline=None)
+def test_a_rate_changes_by_a_quarter_at_most_and_never_reaches_zero(gradients: list[list[float]], mean: bool) -> None:
+    w = parameter(3)
+    optimizer = torch.optim.SGD([w], lr=0.01, momentum=0.5)
+    TLR(optimizer, 1, source="gradient" if mean else "displacement", divergence=1e300)
+    for gradient in gradients:
+        before = optimizer.param_groups[0]["lr"]
+        w.grad = torch.tensor(gradient)
+        optimizer.step()
+        assert 0.75 * (1 - 1e-12) <= optimizer.param_groups[0]["lr"] / before <= 1.25 * (1 + 1e-12)
+
+
 def numbers(signed: bool) -> st.SearchStrategy[float]:
     odd = [0.0, math.inf, math.nan, 1e300, *([-math.inf, -1e300] if signed else [])]
     return st.one_of(st.floats(-1e3 if signed else 1e-3, 1e3), st.sampled_from(odd))
@@ -317,7 +332,8 @@ def test_a_refused_tlr_leaves_the_groups_whole() -> None:
         ({"state": {"schedule": "aslr", "version": 1}}, "no state of schedule tlr"),
         ({"window": {"now": [torch.ones(2)], "before": None}}, "must have a window of 2 tensors, got 1 tensors"),
         ({"window": {"now": [torch.ones(2)] * 2, "before": None}}, r"parameter 0 of group 0 has the shape \(1,\)"),
-        ({"rates": [0.1]}, "of 1 parameter groups, got an optimizer of 2"),
+        ({"rates": [0.1]}, '"rates" of this state must be a list of 2, got 1'),
+        ({"window": 3}, "the window of a state is a mapping"),
         ({"iteration": -1}, "iteration must be a whole number from 0"),
     ],
 )
