@@ -19,6 +19,8 @@ void check(bool holds, const char* rule) {
   if (!holds) throw InputError(rule, "", "start from init(), or from a state that to_json() wrote");
 }
 
+bool is_count(std::int64_t n) { return n >= 0 && n <= kMaxIteration; }
+
 void check_iteration(std::int64_t t) {
   if (t < 0 || t > kMaxIteration) {
     throw InputError("an iteration is a whole number from 0 to 2^50", std::to_string(t));
@@ -30,7 +32,9 @@ using StrategyTuple = std::tuple<std::int64_t, std::int64_t, double, double, boo
 
 StrategyState unpack(const StrategyTuple& t) {
   const StrategyState s = {std::get<0>(t), std::get<1>(t), std::get<2>(t), std::get<3>(t), std::get<4>(t)};
-  check(s.advances >= 0 && s.advances <= kMaxIteration && s.losses >= 0, "advances and losses must be 0 or more");
+  check(is_count(s.advances) && is_count(s.losses), "advances and losses must be whole numbers from 0 to 2^50");
+  check(std::isfinite(s.loss), "loss must be a number");
+  check(std::isfinite(s.cutoff) && s.cutoff >= 0, "cutoff must be a number, 0 or more");
   return s;
 }
 
@@ -41,7 +45,8 @@ using PlateauTuple = std::tuple<std::int64_t, std::int64_t, double>;
 
 PlateauState unpack(const PlateauTuple& t) {
   const PlateauState s = {std::get<0>(t), std::get<1>(t), std::get<2>(t)};
-  check(s.lowered >= 0 && s.lowered <= kMaxIteration && s.last_event >= 0, "lowered and last_event must be 0 or more");
+  check(is_count(s.lowered) && is_count(s.last_event), "lowered and last_event must be whole numbers from 0 to 2^50");
+  check(!std::isnan(s.minimum), "minimum must be a number");
   return s;
 }
 
@@ -57,6 +62,8 @@ AslrState unpack(const AslrTuple& t) {
         "the centre must be a digit from 1 to 9 and an exponent from -22 to 22");
   check(std::abs(s.search_direction) == 1, "search_direction must be 1 or -1");
   check(s.search_steps >= 0 && s.search_steps < s.search_range, "search_steps must lie between 0 and search_range");
+  check(is_count(s.search_range), "search_range must be a whole number from 1 to 2^50");
+  check(s.min_cost > -HUGE_VAL, "min_cost must be a number");
   return s;
 }
 
@@ -104,9 +111,13 @@ TlrState unpack(const Tlr& tlr, const TlrTuple& t) {
                      "", "a state belongs to one list of tensors");
   }
   TlrState state = {std::get<0>(t), std::get<1>(t), {}};
-  check(state.windows >= 0, "windows must be 0 or more");
+  check(is_count(state.windows), "windows must be a whole number from 0 to 2^50");
   for (std::size_t i = 0; i < count; ++i) {
     check(rate[i] >= 0 && rate[i] <= kLargestReal, "a rate must be a number from 0 to 1e100");
+    check(rate[i] > 0 || tlr.rule.min_lr == 0, "a rate of 0 belongs to fixed_eta, hypergradient or naive");
+    for (const double length : {scale[i], squared[i], first[i]}) {
+      check(std::isfinite(length) && length >= 0, "scales, squared and first must be numbers, 0 or more");
+    }
     state.alphas.push_back({rate[i], scale[i], squared[i], first[i], events[i]});
   }
   return state;

@@ -165,7 +165,10 @@ class Tlr:
         index = whole("the tensor's index", tensor, 0, len(self.lr_mult) - 1)
         if len(rates) != (len(self.lr_mult) if self.per_tensor else 1):
             raise InputError("this state belongs to another list of tensors", got=f"{len(rates)} rates")
-        return rates[index if self.per_tensor else 0]
+        rate = rates[index if self.per_tensor else 0]
+        if not 0 <= rate <= LARGEST_RATE:
+            raise InputError("a rate must be a number from 0 to 1e100", got=rate)
+        return rate
 
     def events(self, state: TlrState) -> tuple[str, ...]:
         """What the last update met, in words, for the user; empty where nothing was worth saying. Raises InputError."""

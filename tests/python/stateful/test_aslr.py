@@ -65,6 +65,21 @@ def test_five_hundred_epochs_without_improvement_end_above_zero() -> None:
     assert aslr.center(state) in {digit * power for digit in range(1, 10) for power in (1e-3, 0.01, 0.1, 1, 10)}
 
 
+@pytest.mark.parametrize("start", [0.3, 1, 9, 1e-22, 9e22, 4e-7])
+@pytest.mark.parametrize("cost", [2.0, math.nan, math.inf])
+def test_five_hundred_bad_epochs_keep_every_draw_positive_and_finite(start: float, cost: float) -> None:
+    """In doubles Algorithm 1 goes negative from 0.3; the ends of the range of rates hold as well."""
+    aslr = Aslr(start, seed=2)
+    state = aslr.update(aslr.init(), 1.0)
+    for epoch in range(500):
+        state = aslr.update(state, cost)
+        rates = aslr.rates(state, epoch, 5)
+        assert np.all(rates > 0)
+        assert np.all(np.isfinite(rates))
+        assert np.all(np.abs(rates / aslr.center(state) - 1) <= 0.5)
+    assert state.search_range > 30
+
+
 def test_draws_equal_the_answer_sheet() -> None:
     with (DATA / "aslr_draw_known_answers.tsv").open() as file:
         for row in csv.DictReader(file, delimiter="\t"):

@@ -7,7 +7,7 @@ import json
 import math
 import pickle
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
 import pytest
@@ -108,6 +108,51 @@ def test_a_damaged_state_is_refused_with_its_field() -> None:
     with pytest.raises(InputError, match="skipped must be true or false"):
         schedule = DecaySequence("seq1", "by_epoch", 0.1)
         type(schedule.init()).from_dict(schedule.init().to_dict() | {"skipped": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "says"),
+    [
+        ("tlr", "rates", [-1, 1, 1], "a rate must be a number from 0 to 1e100"),
+        ("tlr", "rates", ["inf", 1, 1], "a rate must be a number from 0 to 1e100"),
+        ("tlr", "rates", [0, 1, 1], "a rate of 0 belongs to fixed_eta, hypergradient or naive"),
+        ("tlr", "rates", [1, 1], "this state has 2 rates and the schedule has 3"),
+        ("tlr", "events", [0], "this state has 1 rates and the schedule has 3"),
+        ("tlr", "scales", [1, -1, 1], "scales, squared and first must be numbers, 0 or more"),
+        ("tlr", "squared", ["inf", 1, 1], "scales, squared and first must be numbers, 0 or more"),
+        ("tlr", "first", [-1, 1, 1], "scales, squared and first must be numbers, 0 or more"),
+        ("tlr", "windows", 2**63 - 1, "windows must be a whole number from 0 to 2\\^50"),
+        ("aslr", "min_cost", -math.inf, "min_cost must be a number"),
+        ("aslr", "search_range", 2**63 - 1, "search_range must be a whole number from 1 to 2\\^50"),
+        ("sequence", "advances", -1, "advances and losses must be whole numbers"),
+        ("sequence", "losses", 2**63 - 1, "advances and losses must be whole numbers"),
+        ("sequence", "loss", "inf", "loss must be a number"),
+        ("sequence", "cutoff", -1, "cutoff must be a number, 0 or more"),
+        ("plateau", "lowered", -1, "lowered and last_event must be whole numbers"),
+        ("plateau", "last_event", 2**63 - 1, "lowered and last_event must be whole numbers"),
+    ],
+)
+def test_a_state_that_no_run_reaches_is_refused_by_update(name: str, field: str, value: object, says: str) -> None:
+    schedule, observe = CASES[name]
+    state = schedule.update(schedule.init(), observe(1))
+    damaged = type(state).from_dict(state.to_dict() | {field: value})
+    with pytest.raises(InputError, match=says):
+        schedule.update(damaged, observe(2))
+
+
+@pytest.mark.parametrize("rate", [-1.0, math.inf, math.nan, 1e101])
+def test_a_damaged_rate_is_not_handed_out(rate: float) -> None:
+    state = replace(Tlr(0.1).init(), rates=(rate,))
+    with pytest.raises(InputError, match="a rate must be a number from 0 to 1e100"):
+        Tlr(0.1).rate(state)
+
+
+@pytest.mark.parametrize("field", ["min_cost", "minimum", "loss", "cutoff"])
+def test_what_is_not_a_number_in_a_state_is_refused(field: str) -> None:
+    """from_json refuses it too; a state made by hand comes here."""
+    schedule, observe = next(case for case in CASES.values() if hasattr(case[0].init(), field))
+    with pytest.raises(InputError, match=f"{field} must be a number"):
+        schedule.update(replace(schedule.init(), **{field: math.nan}), observe(1))
 
 
 def test_the_example_of_the_package_holds() -> None:
