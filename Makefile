@@ -58,7 +58,7 @@ caffe:  ## build a Caffe that knows every policy (minutes; CAFFE_SRC=DIR: from a
 	@PYTHON=$(PYTHON) CAFFE_SRC='$(CAFFE_SRC)' sh caffe_patch/build_caffe.sh
 
 bench: setup  ## run the benchmarks
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 readme: setup  ## bring the tables of the README files up to date
 	cd tests/python/house && $(CURDIR)/$(BIN)/python tables.py
