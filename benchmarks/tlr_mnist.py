@@ -18,7 +18,7 @@ import argparse
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,34 +39,58 @@ KEYS = ("method", "batch", "base_lr", "epochs", "seed")
 
 @dataclass(frozen=True)
 class Method:
-    """A way to choose the rate: its name in the results, and the arguments of `Tlr` where it is one."""
+    """A way to choose the rate: its name in the results, and the arguments of `Tlr` where it is one.
+
+    `decays` lets a rate fall exponentially to LAST_SHARE of itself; `unit` puts pixels into [0, 1] instead of [-1, 1].
+    """
 
     name: str
     tlr: dict[str, Any] | None = None
     decays: bool = False
+    momentum: float = MOMENTUM
+    unit: bool = False
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One training of the plan."""
+
+    method: Method
+    batch: int
+    start: float
+    seed: int = SEED
+
+    def key(self, epochs: int) -> dict[str, Any]:
+        """What finds its row in the results."""
+        return dict(zip(KEYS, (self.method.name, self.batch, self.start, epochs, self.seed), strict=True))
+
+
+DISPLACEMENT = {"source": "displacement"}
 SGD = Method("sgd")
 EXPONENTIAL = Method("sgd, exponential decay", decays=True)
-EFFICIENT = Method("efficient", {"source": "displacement"})
+EFFICIENT = Method("efficient", DISPLACEMENT)
 HYPER = tuple(Method(f"hypergradient, eta {e:g}", {"variant": "hypergradient", "eta": e, "window": 1.0}) for e in ETAS)
-ABLATIONS = (
+VARIATIONS = (
+    Method("efficient, pixels in [0, 1]", DISPLACEMENT, unit=True),
+    Method("efficient, momentum 0", DISPLACEMENT, momentum=0.0),
     Method("efficient, source gradient", {"source": "gradient"}),
-    Method("efficient, p 0.1", {"source": "displacement", "window": 0.1}),
-    Method("efficient, p 1", {"source": "displacement", "window": 1.0}),
-    Method("efficient, per tensor", {"source": "displacement", "per_tensor": True}),
-    Method("newton", {"source": "displacement", "variant": "newton"}),
+    Method("efficient, p 1", DISPLACEMENT | {"window": 1.0}),
+    Method("efficient, c 0.1", DISPLACEMENT | {"bound": 0.1}),
+    Method("efficient, per tensor", DISPLACEMENT | {"per_tensor": True}),
+    Method("newton", DISPLACEMENT | {"variant": "newton"}),
+    Method("efficient, p 0.1", DISPLACEMENT | {"window": 0.1}),
 )
 
 
-def plan() -> Iterator[tuple[Method, int, float]]:
-    """Every training, the claim's two sides first."""
+def plan() -> Iterator[Cell]:
+    """Every training: the claim's two sides, what becomes of the cell that fails, hypergradient, a decaying rate."""
     for start in STARTS:
         for batch in reversed(BATCHES):
-            yield from ((EFFICIENT, batch, start), (SGD, batch, start))
-    yield from ((method, batch, 0.01) for batch in reversed(BATCHES) for method in HYPER)
-    yield from ((method, 256, start) for method in ABLATIONS for start in STARTS)
-    yield from ((EXPONENTIAL, batch, start) for start in STARTS for batch in reversed(BATCHES))
+            yield from (Cell(EFFICIENT, batch, start), Cell(SGD, batch, start))
+    yield from (Cell(EFFICIENT, 512, 0.1, seed) for seed in (2, 3))
+    yield from (Cell(method, 512, 0.1) for method in VARIATIONS)
+    yield from (Cell(method, batch, 0.01) for batch in (512, 128) for method in HYPER)
+    yield from (Cell(EXPONENTIAL, batch, start) for start in STARTS for batch in reversed(BATCHES))
 
 
 @dataclass
@@ -119,13 +143,16 @@ def _dot(a: Tensor, b: Tensor) -> float:
     return float(torch.dot(a.flatten().double(), b.flatten().double()))
 
 
-def train(method: Method, batch: int, start: float, data: Mnist, epochs: int) -> dict[str, Any]:
+def train(cell: Cell, data: Mnist, epochs: int) -> dict[str, Any]:
     """Train the perceptron; losses, accuracies and rates of its epochs, and how it ended."""
-    torch.manual_seed(SEED)
+    method, batch, start = cell.method, cell.batch, cell.start
+    torch.manual_seed(cell.seed)
+    if method.unit:
+        data = replace(data, images=data.images / 2 + 0.5, test_images=data.test_images / 2 + 0.5)
     layers = [torch.nn.Linear(784, HIDDEN), torch.nn.Linear(HIDDEN, 10)]
     tensors = [tensor for layer in layers for tensor in layer.parameters()]
     groups = [{"params": [tensor]} for tensor in tensors]
-    optimizer = torch.optim.SGD(groups, start, momentum=MOMENTUM, weight_decay=DECAY, fused=True)
+    optimizer = torch.optim.SGD(groups, start, momentum=method.momentum, weight_decay=DECAY, fused=True)
     steps = math.ceil(len(data.labels) / batch)
     learned = None
     if method.tlr:
@@ -134,7 +161,7 @@ def train(method: Method, batch: int, start: float, data: Mnist, epochs: int) ->
     images, curves, t = data.images.flatten(1), {"train_loss": [], "test_loss": [], "accuracy": [], "rate": []}, 0
     for epoch in range(epochs):
         total = torch.zeros(())
-        for chosen in batches(len(data.labels), batch, SEED, epoch):
+        for chosen in batches(len(data.labels), batch, cell.seed, epoch):
             scores = _forward(tensors, images[chosen])
             loss = functional.cross_entropy(scores, data.labels[chosen])
             optimizer.zero_grad()
@@ -153,21 +180,12 @@ def train(method: Method, batch: int, start: float, data: Mnist, epochs: int) ->
         test_loss, accuracy = _evaluate(tensors, data.test_images, data.test_labels)
         curves["test_loss"].append(test_loss)
         curves["accuracy"].append(accuracy)
-        curves["rate"].append(
-            [group["lr"] for group in optimizer.param_groups][:: 1 if _per_tensor(method) else len(tensors)]
-        )
+        curves["rate"].append([group["lr"] for group in optimizer.param_groups])
         if not math.isfinite(curves["train_loss"][-1]):
             break
     final_loss, final_accuracy = _evaluate(tensors, data.images, data.labels)
-    return curves | {
-        "final_train_loss": final_loss,
-        "final_train_accuracy": final_accuracy,
-        "events": learned.events if learned else 0,
-    }
-
-
-def _per_tensor(method: Method) -> bool:
-    return bool(method.tlr and method.tlr.get("per_tensor"))
+    final = {"final_train_loss": final_loss, "final_train_accuracy": final_accuracy}
+    return curves | final | {"events": learned.events if learned else 0}
 
 
 def _forward(tensors: Sequence[Tensor], images: Tensor) -> Tensor:
@@ -195,20 +213,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     results = Results(arguments.out, KEYS)
-    keys = [
-        dict(zip(KEYS, (m.name, batch, start, arguments.epochs, SEED), strict=True)) | {"m": m}
-        for m, batch, start in plan()
-    ]
-    missing = [(key.pop("m"), key) for key in keys]
-    missing = [(method, key) for method, key in missing if not results.find(**key)]
+    missing = [cell for cell in plan() if not results.find(**cell.key(arguments.epochs))]
     if missing and not arguments.table:
         try:
             data = mnist(arguments.data)
         except LrpolicyError as error:
             raise SystemExit(str(error)) from None
-        for method, key in missing:
-            started = time.process_time()
-            row = train(method, key["batch"], key["base_lr"], data, arguments.epochs)
+        for cell in missing:
+            started, key = time.process_time(), cell.key(arguments.epochs)
+            row = train(cell, data, arguments.epochs)
             results.add(key | {"seconds": time.process_time() - started} | row)
             print(key, row["final_train_loss"], row["accuracy"][-1], row["rate"][-1], flush=True)
     write(results.rows, arguments.epochs, arguments.out.with_suffix(".md"))
