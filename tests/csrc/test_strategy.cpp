@@ -32,6 +32,11 @@ TEST(Strategy, ByCutoffAdvancesWhenTheLossHardlyChanges) {
   EXPECT_EQ(advances("by_cutoff", {2.0, 1.5, 1.485, 1.475, 1.478, 1.478}), (Counts{0, 0, 1, 1, 2, 3}));
 }
 
+// A cutoff is a size, also where losses are below 0.
+TEST(Strategy, ByCutoffTakesLossesOfEitherSign) {
+  EXPECT_EQ(advances("by_cutoff", {-2.0, -1.5, -1.485}), (Counts{0, 0, 1}));
+}
+
 TEST(Strategy, ByOscillateAdvancesWhenTheLossGrows) {
   EXPECT_EQ(advances("by_oscillate", {2.0, 1.5, 1.6, 1.6, 1.7, 1.0}), (Counts{0, 0, 1, 1, 2, 2}));
 }

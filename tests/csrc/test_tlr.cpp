@@ -129,6 +129,30 @@ TEST(Tlr, ReportsTheTensorThatIsNotFiniteAndStays) {
   EXPECT_EQ(state.alphas[0].rate, 0.1);
 }
 
+// There is no window before the first, so whatever stands in its gp is not an event.
+TEST(Tlr, DoesNotLookAtTheFirstWindowsGp) {
+  const double gg = 1, gp = kNan;
+  const Tlr tlr = make_tlr(settings());
+  const TlrState state = tlr.update(tlr.start(), &gg, &gp, 1);
+  EXPECT_EQ(state.non_finite_tensor, -1);
+  EXPECT_EQ(state.alphas[0].events, 0u);
+}
+
+// newton divides by what the window before left behind.
+TEST(Tlr, AWindowThatOverflowedDoesNotSpoilTheNextOne) {
+  TlrSettings s = settings();
+  s.variant = "newton";
+  const Tlr tlr = make_tlr(s);
+  TlrState state = tlr.start();
+  for (const double gg : {1.0, std::numeric_limits<double>::infinity(), 4.0, 4.0}) {
+    const double gp = 0.5 * gg;
+    state = tlr.update(state, &gg, &gp, 1);
+    ASSERT_TRUE(std::isfinite(state.alphas[0].rate));
+    ASSERT_TRUE(std::isfinite(state.alphas[0].squared));
+  }
+  EXPECT_EQ(state.alphas[0].rate, 0.125);
+}
+
 TEST(Tlr, SaysThatItDiverges) {
   const Tlr tlr = make_tlr(settings());
   double gg = 1;
