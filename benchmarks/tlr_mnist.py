@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from experiments.mnist import RESULTS, Mnist, Results, batches, mnist
-from experiments.tlr_report import write
+from experiments.tlr_report import SEED, write
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,7 +32,7 @@ from lrpolicy.errors import LrpolicyError
 from lrpolicy.stateful import Tlr, TlrWindow
 
 BATCHES, STARTS, ETAS = (64, 128, 256, 512), (0.001, 0.01, 0.1), (1e-3, 1e-4, 1e-5)
-HIDDEN, MOMENTUM, DECAY, SEED = 1000, 0.8, 5e-4, 1
+HIDDEN, MOMENTUM, DECAY = 1000, 0.8, 5e-4
 LAST_SHARE = 0.01
 KEYS = ("method", "batch", "base_lr", "epochs", "seed")
 

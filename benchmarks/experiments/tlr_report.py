@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import pstdev
 from typing import Any
@@ -14,13 +14,14 @@ Row = dict[str, Any]
 COLORS = {0.001: "#0072b2", 0.01: "#009e73", 0.1: "#d55e00"}
 STYLES = {64: "-", 128: "--", 256: "-.", 512: ":"}
 MEASURES = (("train_loss", "training loss"), ("rate", "learning rate"), ("accuracy", "test accuracy"))
+SEED = 1
 SIDES = ("efficient", "sgd", "sgd, exponential decay")
 
 
 def write(rows: Sequence[Row], epochs: int, out: Path) -> None:
     """Write the tables to `out` and the pictures beside it."""
     chosen = [row for row in rows if row["epochs"] == epochs]
-    sides = {name: [row for row in chosen if row["method"] == name] for name in SIDES}
+    sides = {name: [row for row in chosen if row["method"] == name and row["seed"] == SEED] for name in SIDES}
     text = [f"# After {epochs} epochs", ""]
     for name, cells in sides.items():
         if cells:
@@ -37,8 +38,9 @@ def write(rows: Sequence[Row], epochs: int, out: Path) -> None:
         text += [f"![hypergradient]({shown.name})", ""]
     special = [row for row in chosen if row["method"] not in SIDES and row not in hyper]
     if special:
-        beside = [row for row in sides["efficient"] if row["batch"] == special[0]["batch"]]
-        text += [f"## Variants, batch {special[0]['batch']}", "", *_by_method(beside + special), ""]
+        batch = special[0]["batch"]
+        beside = [row for row in chosen if row["method"] in {"efficient", "sgd"} and row["batch"] == batch]
+        text += [f"## The cell of batch {batch} and starting rate 0.1", "", *_by_method(beside + special), ""]
     out.write_text("\n".join(text), encoding="utf-8")
 
 
@@ -54,30 +56,42 @@ def _cell(row: Row | None) -> str:
     return "" if row is None else f"{row['final_train_loss']:.4f}, {100 * row['accuracy'][-1]:.2f} %"
 
 
-def _spread(cells: Sequence[Row]) -> Iterator[str]:
+def _spread(cells: Sequence[Row]) -> list[str]:
+    """How far the cells lie apart: all, and all but the one with the largest loss."""
+    by_loss = sorted(cells, key=lambda row: row["final_train_loss"])
+    header = ("cells", "loss: least", "largest", "deviation", "ratio", "accuracy: least", "largest", "deviation")
+    return markdown(header, [_extent("all", by_loss), _extent("all but the worst", by_loss[:-1])])
+
+
+def _extent(name: str, cells: Sequence[Row]) -> tuple[str, ...]:
     losses = [row["final_train_loss"] for row in cells]
     accuracies = [100 * row["accuracy"][-1] for row in cells]
-    yield (
-        f"{len(cells)} trainings. Training loss: {min(losses):.4f} to {max(losses):.4f}, "
-        f"spread {max(losses) - min(losses):.4f}, deviation {pstdev(losses):.4f}, "
-        f"largest over smallest {max(losses) / min(losses):.1f}. "
-        f"Test accuracy: {min(accuracies):.2f} % to {max(accuracies):.2f} %, "
-        f"spread {max(accuracies) - min(accuracies):.2f} points, deviation {pstdev(accuracies):.2f}."
+    return (
+        f"{name} ({len(cells)})",
+        f"{min(losses):.4f}",
+        f"{max(losses):.4f}",
+        f"{pstdev(losses):.4f}",
+        f"{max(losses) / min(losses):.1f}",
+        f"{min(accuracies):.2f} %",
+        f"{max(accuracies):.2f} %",
+        f"{pstdev(accuracies):.2f}",
     )
 
 
 def _by_method(rows: Sequence[Row]) -> list[str]:
-    header = ("method", "batch", "starting rate", "training loss", "test accuracy", "last rate")
+    header = ("method", "batch", "starting rate", "seed", "training loss", "test accuracy", "largest rate", "last rate")
     lines = [
         (
             row["method"],
             str(row["batch"]),
             f"{row['base_lr']:g}",
+            str(row["seed"]),
             f"{row['final_train_loss']:.4f}",
             f"{100 * row['accuracy'][-1]:.2f} %",
+            f"{max(map(max, row['rate'])):.2g}",
             _rates(row["rate"][-1]),
         )
-        for row in sorted(rows, key=lambda row: (row["batch"], row["method"], row["base_lr"]))
+        for row in sorted(rows, key=lambda row: (row["batch"], row["method"], row["base_lr"], row["seed"]))
     ]
     return markdown(header, lines)
 
