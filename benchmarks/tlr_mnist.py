@@ -71,14 +71,14 @@ EXPONENTIAL = Method("sgd, exponential decay", decays=True)
 EFFICIENT = Method("efficient", DISPLACEMENT)
 HYPER = tuple(Method(f"hypergradient, eta {e:g}", {"variant": "hypergradient", "eta": e, "window": 1.0}) for e in ETAS)
 VARIATIONS = (
-    Method("efficient, pixels in [0, 1]", DISPLACEMENT, unit=True),
-    Method("efficient, momentum 0", DISPLACEMENT, momentum=0.0),
     Method("efficient, source gradient", {"source": "gradient"}),
+    Method("efficient, pixels in [0, 1]", DISPLACEMENT, unit=True),
     Method("efficient, p 1", DISPLACEMENT | {"window": 1.0}),
+    Method("efficient, momentum 0", DISPLACEMENT, momentum=0.0),
     Method("efficient, c 0.1", DISPLACEMENT | {"bound": 0.1}),
+    Method("efficient, p 0.1", DISPLACEMENT | {"window": 0.1}),
     Method("efficient, per tensor", DISPLACEMENT | {"per_tensor": True}),
     Method("newton", DISPLACEMENT | {"variant": "newton"}),
-    Method("efficient, p 0.1", DISPLACEMENT | {"window": 0.1}),
 )
 
 
@@ -88,8 +88,9 @@ def plan() -> Iterator[Cell]:
         for batch in reversed(BATCHES):
             yield from (Cell(EFFICIENT, batch, start), Cell(SGD, batch, start))
     yield from (Cell(EFFICIENT, 512, 0.1, seed) for seed in (2, 3))
+    yield from (Cell(method, 512, 0.01) for method in HYPER)
     yield from (Cell(method, 512, 0.1) for method in VARIATIONS)
-    yield from (Cell(method, batch, 0.01) for batch in (512, 128) for method in HYPER)
+    yield from (Cell(method, 128, 0.01) for method in HYPER)
     yield from (Cell(EXPONENTIAL, batch, start) for start in STARTS for batch in reversed(BATCHES))
 
 
