@@ -31,15 +31,16 @@ def write(rows: Sequence[Row], epochs: int, out: Path) -> None:
     text += [f"![losses, rates and accuracies]({curves.name})", ""]
     hyper = [row for row in chosen if row["method"].startswith("hypergradient")]
     if hyper:
-        beside = [row for row in sides["efficient"] if row["base_lr"] == hyper[0]["base_lr"]]
+        columns = {(row["batch"], row["base_lr"]) for row in hyper}
+        beside = [row for row in sides["efficient"] if (row["batch"], row["base_lr"]) in columns]
         shown = out.with_name(f"{out.stem}_hypergradient.png")
         _hyper_picture(hyper, beside, shown)
         text += ["## hypergradient, beside efficient", "", *_by_method(hyper + beside), ""]
         text += [f"![hypergradient]({shown.name})", ""]
-    special = [row for row in chosen if row["method"] not in SIDES and row not in hyper]
+    special = [row for row in chosen if row not in hyper and (row["method"] not in SIDES or row["seed"] != SEED)]
     if special:
         batch = special[0]["batch"]
-        beside = [row for row in chosen if row["method"] in {"efficient", "sgd"} and row["batch"] == batch]
+        beside = [row for name in ("efficient", "sgd") for row in sides[name] if row["batch"] == batch]
         text += [f"## The cell of batch {batch} and starting rate 0.1", "", *_by_method(beside + special), ""]
     out.write_text("\n".join(text), encoding="utf-8")
 
