@@ -72,6 +72,7 @@ EFFICIENT = Method("efficient", DISPLACEMENT)
 HYPER = tuple(Method(f"hypergradient, eta {e:g}", {"variant": "hypergradient", "eta": e, "window": 1.0}) for e in ETAS)
 VARIATIONS = (
     Method("efficient, source gradient", {"source": "gradient"}),
+    Method("efficient, max_lr 0.2", DISPLACEMENT | {"max_lr": 0.2}),
     Method("efficient, pixels in [0, 1]", DISPLACEMENT, unit=True),
     Method("efficient, p 1", DISPLACEMENT | {"window": 1.0}),
     Method("efficient, momentum 0", DISPLACEMENT, momentum=0.0),
