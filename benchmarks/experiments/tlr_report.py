@@ -139,7 +139,7 @@ def _hyper_picture(hyper: Sequence[Row], beside: Sequence[Row], path: Path) -> N
     batches = sorted({row["batch"] for row in hyper})
     methods = sorted({row["method"] for row in hyper})
     colors = dict(zip([*methods, "efficient"], ("#e69f00", "#cc79a7", "#56b4e9", "#111111"), strict=False))
-    with picture(path, 3.6 * len(batches) + 0.6, 6.0) as figure:
+    with picture(path, 3.6 * len(batches) + 1.4, 6.0) as figure:
         panels = figure.subplots(2, len(batches), squeeze=False, sharey="row")
         for column, batch in enumerate(batches):
             for axes, measure in zip(panels[:, column], ("train_loss", "rate"), strict=True):
@@ -148,10 +148,11 @@ def _hyper_picture(hyper: Sequence[Row], beside: Sequence[Row], path: Path) -> N
                         values = _values(row, measure)
                         axes.plot(range(1, len(values) + 1), values, color=colors[row["method"]], label=row["method"])
                 axes.set_yscale("log")
+                axes.xaxis.get_major_locator().set_params(integer=True)
             panels[0, column].set_title(f"batch {batch}")
             panels[1, column].set_xlabel("epoch")
         panels[0, 0].set_ylabel("training loss")
         panels[1, 0].set_ylabel("learning rate")
         handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.tight_layout(rect=(0, 0.06, 1, 1))
-        figure.legend(handles, labels, loc="lower center", ncols=len(handles), fontsize=8.5, frameon=False)
+        figure.tight_layout(rect=(0, 0.1, 1, 1))
+        figure.legend(handles, labels, loc="lower center", ncols=2, fontsize=8.5, frameon=False)
