@@ -16,6 +16,7 @@ from tables import ROOT, TABLES, command, commands, marked, summary, with_fresh_
 
 from lrpolicy.cli import COMMANDS, run
 from lrpolicy.solver import Solver
+from lrpolicy.stateful import AdaptivePolicy
 
 # What these commands do takes minutes or needs a machine's services; their own tests cover them.
 LONG_COMMANDS = ("tune", "train", "data")
@@ -69,6 +70,12 @@ def test_solver_of_the_readme_is_read() -> None:
     policy = Solver.parse(block).policy
     assert policy.name == "tri2"
     assert policy.rate(2000) == np.float32(0.06)
+
+
+@pytest.mark.parametrize("line", "".join(blocks("text")).splitlines())
+def test_adaptive_policies_of_the_readme_are_read(line: str) -> None:
+    solver = Solver.parse(f'net: "net.prototxt" max_iter: 10000 {line}')
+    assert isinstance(solver.policy, AdaptivePolicy)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
