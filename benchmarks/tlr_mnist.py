@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from experiments.mnist import RESULTS, Mnist, Results, batches, mnist
-from experiments.tlr_report import SEED, write
+from experiments.tlr_report import SEED, SHORT, write
 from torch import Tensor
 from torch.nn import functional
 
@@ -58,11 +58,12 @@ class Cell:
     method: Method
     batch: int
     start: float
+    epochs: int
     seed: int = SEED
 
-    def key(self, epochs: int) -> dict[str, Any]:
+    def key(self) -> dict[str, Any]:
         """What finds its row in the results."""
-        return dict(zip(KEYS, (self.method.name, self.batch, self.start, epochs, self.seed), strict=True))
+        return dict(zip(KEYS, (self.method.name, self.batch, self.start, self.epochs, self.seed), strict=True))
 
 
 DISPLACEMENT = {"source": "displacement"}
@@ -83,16 +84,17 @@ VARIATIONS = (
 )
 
 
-def plan() -> Iterator[Cell]:
+def plan(epochs: int) -> Iterator[Cell]:
     """Every training: the claim's two sides, what becomes of the cell that fails, hypergradient, a decaying rate."""
     for start in STARTS:
         for batch in reversed(BATCHES):
-            yield from (Cell(EFFICIENT, batch, start), Cell(SGD, batch, start))
-    yield from (Cell(EFFICIENT, 512, 0.1, seed) for seed in (2, 3))
-    yield from (Cell(method, 512, 0.01) for method in HYPER)
-    yield from (Cell(method, 512, 0.1) for method in VARIATIONS)
-    yield from (Cell(method, 128, 0.01) for method in HYPER)
-    yield from (Cell(EXPONENTIAL, batch, start) for start in STARTS for batch in reversed(BATCHES))
+            yield from (Cell(EFFICIENT, batch, start, epochs), Cell(SGD, batch, start, epochs))
+    yield from (Cell(EFFICIENT, 512, 0.1, epochs, seed) for seed in (2, 3))
+    yield from (Cell(method, 512, 0.01, epochs) for method in HYPER)
+    yield from (Cell(SGD, 512, rate, SHORT) for rate in (0.2, 0.25))
+    yield from (Cell(method, 512, 0.1, SHORT) for method in VARIATIONS)
+    yield from (Cell(method, 128, 0.01, epochs) for method in HYPER)
+    yield from (Cell(EXPONENTIAL, batch, start, epochs) for start in STARTS for batch in reversed(BATCHES))
 
 
 @dataclass
@@ -145,7 +147,7 @@ def _dot(a: Tensor, b: Tensor) -> float:
     return float(torch.dot(a.flatten().double(), b.flatten().double()))
 
 
-def train(cell: Cell, data: Mnist, epochs: int) -> dict[str, Any]:
+def train(cell: Cell, data: Mnist) -> dict[str, Any]:
     """Train the perceptron; losses, accuracies and rates of its epochs, and how it ended."""
     method, batch, start = cell.method, cell.batch, cell.start
     torch.manual_seed(cell.seed)
@@ -161,7 +163,7 @@ def train(cell: Cell, data: Mnist, epochs: int) -> dict[str, Any]:
         arguments = {"epoch_iterations": 1 if "eta" in method.tlr else steps, "lr_mult": (1.0,) * len(tensors)}
         learned = Learned(Tlr(start, **arguments, **method.tlr), tensors)
     images, curves, t = data.images.flatten(1), {"train_loss": [], "test_loss": [], "accuracy": [], "rate": []}, 0
-    for epoch in range(epochs):
+    for epoch in range(cell.epochs):
         total = torch.zeros(())
         for chosen in batches(len(data.labels), batch, cell.seed, epoch):
             scores = _forward(tensors, images[chosen])
@@ -169,7 +171,7 @@ def train(cell: Cell, data: Mnist, epochs: int) -> dict[str, Any]:
             optimizer.zero_grad()
             loss.backward()
             if method.decays:
-                _set(optimizer, [start * LAST_SHARE ** (t / (steps * epochs))] * len(tensors))
+                _set(optimizer, [start * LAST_SHARE ** (t / (steps * cell.epochs))] * len(tensors))
             if learned:
                 learned.after_backward(t)
                 _set(optimizer, [learned.rate(index) for index in range(len(tensors))])
@@ -215,15 +217,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     results = Results(arguments.out, KEYS)
-    missing = [cell for cell in plan() if not results.find(**cell.key(arguments.epochs))]
+    missing = [cell for cell in plan(arguments.epochs) if not results.find(**cell.key())]
     if missing and not arguments.table:
         try:
             data = mnist(arguments.data)
         except LrpolicyError as error:
             raise SystemExit(str(error)) from None
         for cell in missing:
-            started, key = time.process_time(), cell.key(arguments.epochs)
-            row = train(cell, data, arguments.epochs)
+            started, key = time.process_time(), cell.key()
+            row = train(cell, data)
             results.add(key | {"seconds": time.process_time() - started} | row)
             print(key, row["final_train_loss"], row["accuracy"][-1], row["rate"][-1], flush=True)
     write(results.rows, arguments.epochs, arguments.out.with_suffix(".md"))

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 COLORS = {0.001: "#0072b2", 0.01: "#009e73", 0.1: "#d55e00"}
 STYLES = {64: "-", 128: "--", 256: "-.", 512: ":"}
 MEASURES = (("train_loss", "training loss"), ("rate", "learning rate"), ("accuracy", "test accuracy"))
-SEED = 1
+SEED, SHORT = 1, 5
 SIDES = ("efficient", "sgd", "sgd, exponential decay")
 
 
@@ -37,11 +37,11 @@ def write(rows: Sequence[Row], epochs: int, out: Path) -> None:
         _hyper_picture(hyper, beside, shown)
         text += ["## hypergradient, beside efficient", "", *_by_method(hyper + beside), ""]
         text += [f"![hypergradient]({shown.name})", ""]
-    special = [row for row in chosen if row not in hyper and (row["method"] not in SIDES or row["seed"] != SEED)]
-    if special:
-        batch = special[0]["batch"]
-        beside = [row for name in ("efficient", "sgd") for row in sides[name] if row["batch"] == batch]
-        text += [f"## The cell of batch {batch} and starting rate 0.1", "", *_by_method(beside + special), ""]
+    short = [row for row in rows if row["epochs"] == SHORT < epochs]
+    if short:
+        where = {(row["batch"], row["base_lr"]) for row in short if row["method"] != "sgd"}
+        beside = [row for row in chosen if (row["batch"], row["base_lr"]) in where and row["method"] in SIDES[:2]]
+        text += [f"## The cell that fails, after {SHORT} epochs", "", *_early(beside + short), ""]
     out.write_text("\n".join(text), encoding="utf-8")
 
 
@@ -93,6 +93,23 @@ def _by_method(rows: Sequence[Row]) -> list[str]:
             _rates(row["rate"][-1]),
         )
         for row in sorted(rows, key=lambda row: (row["batch"], row["method"], row["base_lr"], row["seed"]))
+    ]
+    return markdown(header, lines)
+
+
+def _early(rows: Sequence[Row]) -> list[str]:
+    """The state of trainings of any length after SHORT epochs; the loss is the mean over that epoch's batches."""
+    header = ("method", "rate at first", "seed", "training loss", "test accuracy", "rate")
+    lines = [
+        (
+            row["method"],
+            f"{row['base_lr']:g}",
+            str(row["seed"]),
+            f"{row['train_loss'][SHORT - 1]:.3f}",
+            f"{100 * row['accuracy'][SHORT - 1]:.2f} %",
+            _rates(row["rate"][SHORT - 1]),
+        )
+        for row in rows
     ]
     return markdown(header, lines)
 
