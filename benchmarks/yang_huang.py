@@ -11,20 +11,21 @@ end near 1.48, because no loss can fall below 1.4612). Their final accuracy is t
 
 Differences: by_oscillate here needs two losses, while theirs compares the first loss with 0 and always advances after
 the first epoch; losses and accuracies are means over the examples, theirs over batches, the last of which is short.
-All settings start from the same weights and see the same batches.
+With one seed, all settings start from the same weights and see the same batches.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from experiments.mnist import RESULTS, Mnist, Results, batches, mnist
 from experiments.pooled_conv import PooledConv
-from experiments.yang_huang_report import PAPER, Setting, write
+from experiments.yang_huang_report import BESIDE, PAPER, SEED, Setting, write
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,8 +33,10 @@ from lrpolicy.errors import LrpolicyError
 from lrpolicy.stateful import DecaySequence
 
 # Whole strategies one after another, so that a run which is stopped leaves something to compare.
-ORDER = sorted(PAPER, key=lambda setting: ("fixed", "by_epoch", "by_cutoff", "by_oscillate").index(setting.method))
-BATCH, MOMENTUM, EPOCHS, R0, FIXED, SEED = 64, 0.9, 50, 0.01, 0.001, 1
+METHODS = ("fixed", "by_epoch", "by_cutoff", "by_oscillate")
+ORDER = sorted((*PAPER, BESIDE), key=lambda setting: METHODS.index(setting.method))
+KEYS = ("softmax", "method", "name", "seed")
+BATCH, MOMENTUM, EPOCHS, R0, FIXED = 64, 0.9, 50, 0.01, 0.001
 
 
 def net() -> nn.Sequential:
@@ -46,13 +49,13 @@ def loss_of(scores: Tensor, labels: Tensor, softmax: str) -> Tensor:
     return functional.cross_entropy(scores.softmax(1) if softmax == "twice" else scores, labels)
 
 
-def train(setting: Setting, softmax: str, data: Mnist, epochs: int = EPOCHS) -> dict[str, Any]:
+def train(setting: Setting, softmax: str, data: Mnist, seed: int, epochs: int = EPOCHS) -> dict[str, Any]:
     """Train one setting; the losses, accuracies and rates of its epochs."""
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
     model = net()
     schedule = None if setting.method == "fixed" else DecaySequence(setting.name, setting.method, R0)
     state = schedule.init() if schedule else None
-    rate = schedule.rate(state) if schedule and state else FIXED
+    rate = schedule.rate(state) if schedule and state else R0 if setting == BESIDE else FIXED
     optimizer: torch.optim.Optimizer = (
         torch.optim.Adam(model.parameters(), rate, fused=True)
         if setting.name == "adam"
@@ -62,7 +65,9 @@ def train(setting: Setting, softmax: str, data: Mnist, epochs: int = EPOCHS) -> 
     for epoch in range(epochs):
         optimizer.param_groups[0]["lr"] = rate
         curves["rate"].append(rate)
-        curves["train_loss"].append(_epoch(model, optimizer, data, softmax, epoch))
+        curves["train_loss"].append(
+            _epoch(model, optimizer, data, softmax, batches(len(data.labels), BATCH, seed, epoch))
+        )
         loss, accuracy = _validate(model, data, softmax)
         curves["loss"].append(loss)
         curves["accuracy"].append(accuracy)
@@ -73,9 +78,11 @@ def train(setting: Setting, softmax: str, data: Mnist, epochs: int = EPOCHS) -> 
     return curves
 
 
-def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: Mnist, softmax: str, epoch: int) -> float:
+def _epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, data: Mnist, softmax: str, parts: Iterator[Tensor]
+) -> float:
     total = torch.zeros(())
-    for chosen in batches(len(data.labels), BATCH, SEED, epoch):
+    for chosen in parts:
         loss = loss_of(model(data.images[chosen]), data.labels[chosen], softmax)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -95,23 +102,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="the folder with MNIST's four files  [default: $LRPOLICY_DATA/mnist]")
     parser.add_argument("--softmax", choices=["twice", "once"], default="twice")
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--table", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, default=RESULTS / "yang_huang.jsonl")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    results = Results(arguments.out, ("softmax", "method", "name"))
-    missing = [s for s in ORDER if not results.find(softmax=arguments.softmax, method=s.method, name=s.name)]
+    results = Results(arguments.out, KEYS)
+    plan = [(setting, (arguments.softmax, setting.method, setting.name, arguments.seed)) for setting in ORDER]
+    missing = [(s, key) for s, values in plan if not results.find(**(key := dict(zip(KEYS, values, strict=True))))]
     if missing and not arguments.table:
         try:
             data = mnist(arguments.data)
         except LrpolicyError as error:
             raise SystemExit(str(error)) from None
-        for setting in missing:
+        for setting, key in missing:
             started = time.process_time()
-            curves = train(setting, arguments.softmax, data)
-            facts = {"softmax": arguments.softmax, "method": setting.method, "name": setting.name}
-            results.add(facts | {"seconds": time.process_time() - started} | curves)
+            curves = train(setting, arguments.softmax, data, arguments.seed)
+            results.add(key | {"seconds": time.process_time() - started} | curves)
     suffix = "" if arguments.softmax == "twice" else "_softmax_once"
     write(results.rows, arguments.softmax, arguments.out.with_name(f"{arguments.out.stem}{suffix}.md"))
 

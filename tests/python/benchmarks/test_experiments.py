@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 
 from experiments.mnist import Results, batches
 from experiments.pooled_conv import PooledConv
-from experiments.yang_huang_report import PAPER, final_accuracy, table1_convergence
+from experiments.yang_huang_report import PAPER, final_accuracy, table1_convergence, write
 from tlr_mnist import Learned, plan
 
 from lrpolicy.stateful import Tlr
@@ -103,3 +103,15 @@ def test_table_1s_numbers_are_read_as_the_authors_curves_have_them() -> None:
     assert table1_convergence(curve[:45]) == 2
     assert table1_convergence(curve) == 48
     assert len({(setting.method, setting.name) for setting in PAPER}) == 14
+
+
+def test_a_table_says_what_is_not_trained(tmp_path: Path) -> None:
+    curves = {"accuracy": [0.9] * 45 + [0.98] * 5, "rate": [0.01] * 2 + [0.005] * 48}
+    row = {"softmax": "twice", "method": "by_cutoff", "name": "seq1", "seed": 1} | curves
+    write([row, row | {"seed": 2, "accuracy": [0.97] * 50}, row | {"softmax": "once"}], "twice", tmp_path / "table.md")
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert "| by_cutoff seq1 | 0.98290 | 0.98000 | -0.00290 | 32 | 44 | 5 | 1 | 0.005 |" in lines
+    assert sum("not trained" in line for line in lines) == 14
+    assert "- Trained: 1 of 14 settings, 50 epochs, seed 1." in lines
+    assert "| by_cutoff seq1 | 2 | 0.97000 | -0.01000 | -1 |" in lines
+    assert (tmp_path / "table.png").stat().st_size > 10_000
