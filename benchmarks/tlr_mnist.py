@@ -222,7 +222,7 @@ def main() -> None:
         try:
             data = mnist(arguments.data)
         except LrpolicyError as error:
-            raise SystemExit(str(error)) from None
+            parser.error(str(error))
         for cell in missing:
             started, key = time.process_time(), cell.key()
             row = train(cell, data)

@@ -115,7 +115,7 @@ def main() -> None:
         try:
             data = mnist(arguments.data)
         except LrpolicyError as error:
-            raise SystemExit(str(error)) from None
+            parser.error(str(error))
         for setting, key in missing:
             started = time.process_time()
             curves = train(setting, arguments.softmax, data, arguments.seed)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lrpolicy.datasets.opening import open_dataset
+from lrpolicy.errors import InputError
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -28,9 +29,11 @@ class Mnist:
 
 
 def mnist(folder: Path | None) -> Mnist:
-    """MNIST from `folder`, else from the folder mnist in $LRPOLICY_DATA. Raises InputError."""
+    """MNIST from `folder`, else from the folder mnist in $LRPOLICY_DATA. Raises InputError, also for other data."""
     folder = folder or Path(os.environ.get("LRPOLICY_DATA", "."), "mnist")
     dataset = open_dataset(folder)
+    if (shape := dataset.train.images.shape[1:]) != (1, 28, 28):
+        raise InputError("images must be MNIST's, of 1 x 28 x 28", where=str(folder), got=" x ".join(map(str, shape)))
     parts = [
         tensor
         for part in (dataset.train, dataset.test)

@@ -150,6 +150,8 @@ class PooledConv(nn.Conv2d):
         super().__init__(1, 20, 3)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The pooled activations."""
+        """The pooled activations. Raises ValueError for other shapes and types."""
+        if images.shape[1:] != (1, 28, 28) or images.dtype != torch.float32:
+            raise ValueError(f"images must be (n, 1, 28, 28) float32, got {tuple(images.shape)} {images.dtype}")
         pooled: Tensor = _PooledConv.apply(images.contiguous(), self.weight, self.bias)
         return pooled

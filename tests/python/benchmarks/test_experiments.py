@@ -13,11 +13,12 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
 
-from experiments.mnist import Results, batches
+from experiments.mnist import Results, batches, mnist
 from experiments.pooled_conv import PooledConv
 from experiments.yang_huang_report import PAPER, final_accuracy, table1_convergence, write
 from tlr_mnist import Learned, plan
 
+from lrpolicy.errors import InputError
 from lrpolicy.stateful import Tlr
 
 
@@ -34,6 +35,17 @@ def test_the_pooled_convolution_is_pytorchs() -> None:
     pairs = (torch.autograd.grad((result * weights).sum(), parameters) for result in (ours, theirs))
     for mine, other in zip(*pairs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("images", [torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 28, 28).double()])
+def test_the_pooled_convolution_refuses_what_it_would_read_past(images: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"images must be \(n, 1, 28, 28\) float32, got \(2, 1, "):
+        PooledConv()(images)
+
+
+def test_other_data_than_mnist_is_refused() -> None:
+    with pytest.raises(InputError, match="digits: images must be MNIST's, of 1 x 28 x 28, got 1 x 8 x 8"):
+        mnist(Path("digits"))
 
 
 @pytest.mark.parametrize("source", ["displacement", "gradient"])
