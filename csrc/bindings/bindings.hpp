@@ -5,3 +5,4 @@ void bind_errors(pybind11::module_& module);
 void bind_policy_table(pybind11::module_& module);
 void bind_policy(pybind11::module_& module);
 void bind_stateful(pybind11::module_& module);
+void bind_kernels(pybind11::module_& module);

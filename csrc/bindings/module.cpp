@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, module) {
   bind_policy_table(module);
   bind_policy(module);
   bind_stateful(module);
+  bind_kernels(module);
 }

@@ -79,3 +79,34 @@ class TlrCore:
     def update(
         self, state: tuple[Any, ...], gg: NDArray[np.float64], gp: NDArray[np.float64], updates: int
     ) -> tuple[Any, ...]: ...
+
+# The kernels over lists: `lrpolicy.kernels` is their public face.
+
+class TensorList:
+    def __init__(self, tensors: Sequence[Any], kind: str, names: Sequence[str]) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def counts(self) -> list[int]: ...
+    @property
+    def dtype(self) -> str: ...
+
+class PlanCore:
+    def __init__(self, counts: Sequence[int]) -> None: ...
+    def dot_pair(
+        self, now: TensorList, previous: TensorList, start: TensorList | None, roll: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+    def accumulate(self, gradients: TensorList, sums: TensorList, scale: float) -> None: ...
+    def momentum_step(
+        self,
+        gradients: TensorList,
+        weights: TensorList,
+        history: TensorList,
+        rates: NDArray[np.float32],
+        decays: NDArray[np.float32],
+        momentum: float,
+        nesterov: bool,
+        l1: bool,
+    ) -> None: ...
+
+# implementation, forced, instruction set, threads
+def kernel_settings() -> tuple[str, bool, str, int]: ...

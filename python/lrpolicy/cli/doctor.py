@@ -93,6 +93,22 @@ def _core_checks() -> Iterable[Check]:
         f"{len(POLICIES)} policies, {Path(_core.__file__).name}",
         "" if works else "it computes wrong rates: install lrpolicy again",
     )
+    yield _kernel_check()
+
+
+def _kernel_check() -> Check:
+    from lrpolicy.kernels import kernel_settings
+
+    try:
+        chosen = kernel_settings()
+    except LrpolicyError as error:
+        return Check("kernels", _BROKEN, "", str(error))
+    if chosen["implementation"] == "simd":
+        what = f"simd for {chosen['instruction_set']}, the best that this processor has"
+    else:
+        what = chosen["implementation"]
+    why = "LRPOLICY_IMPL asks for it" if chosen["forced"] else "LRPOLICY_IMPL is not set"
+    return Check("kernels", _OK, f"{what} ({why}); at most {chosen['threads']} threads")
 
 
 def _package_checks() -> Iterable[Check]:

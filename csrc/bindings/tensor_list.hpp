@@ -1,0 +1,52 @@
+// A list of a framework's tensors, checked once and borrowed for as long as the list lives.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <functional>
+#include <lrpolicy/tensor_view.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+// A borrowed tensor: the view, and what gives it back.
+struct Borrowed {
+  lrpolicy::TensorView view;
+  bool read_only;
+  std::shared_ptr<void> owner;
+};
+
+// From anything with __dlpack__ or __cuda_array_interface__. Throws InputError, which begins with `where`.
+Borrowed borrow(pybind11::handle tensor, const std::string& where);
+
+class TensorList {
+ public:
+  // `kind` and `names` serve errors: "gradient 12 (conv3.weight)". `names` may be empty. Throws InputError.
+  TensorList(const pybind11::sequence& tensors, std::string kind, std::vector<std::string> names);
+
+  std::size_t size() const { return tensors_.size(); }
+  const std::vector<std::int64_t>& counts() const { return counts_; }
+  lrpolicy::DType dtype() const { return dtype_; }
+  const std::string& kind() const { return kind_; }
+  void* const* pointers() const { return pointers_.data(); }
+  const lrpolicy::TensorView& view(std::size_t i) const { return tensors_[i].view; }
+  std::string where(std::size_t i) const;
+
+  // Throw InputError, naming the tensor: not of these sizes, not of this type, not to be written to.
+  void check_counts(const std::vector<std::int64_t>& counts, const std::string& of) const;
+  void check_dtype(lrpolicy::DType dtype, const std::string& because) const;
+  void check_writable() const;
+
+ private:
+  std::string kind_;
+  std::vector<std::string> names_;
+  std::vector<Borrowed> tensors_;
+  std::vector<std::int64_t> counts_;
+  std::vector<void*> pointers_;
+  lrpolicy::DType dtype_ = lrpolicy::DType::kFloat32;
+};
+
+// Throws InputError if a tensor of `written` shares memory with another tensor of any of the lists.
+void check_apart(const std::vector<const TensorList*>& written, const std::vector<const TensorList*>& read);
+
+// Throws InputError unless all lie on one device that this build computes on. CUDA's kernels join here.
+void check_device(const std::vector<const TensorList*>& lists);
