@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrpolicy.engines.torch.optimizers import Weight, inverse32
+from lrpolicy.kernels import Plan, TensorList
 from lrpolicy.live import LiveTlr
 
 Tensors = list[Tensor]
@@ -116,7 +117,13 @@ class Windows:
 
 
 def dot_pairs(now: Tensors, before: Tensors) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """<A, A> and <A, A'> of each tensor, summed in double; waits for the device once."""
+    """<A, A> and <A, A'> of each tensor; waits for the device once.
+
+    On the CPU with the bits that `lrpolicy.kernels` defines, elsewhere summed in double by PyTorch.
+    """
+    if all(tensor.device.type == "cpu" for tensor in now):
+        windows = TensorList(now, "window")
+        return Plan(windows.counts).dot_pair(windows, TensorList(before, "window before"))
     own = [torch.dot(a, a) for a in map(_flat, now)]
     other = [torch.dot(_flat(a), _flat(b)) for a, b in zip(now, before, strict=True)]
     gg, gp = torch.stack([torch.stack(own), torch.stack(other)]).cpu().numpy()

@@ -182,7 +182,7 @@ class TLR(HookedLR):
 
     def _learn(self) -> None:
         """Close the window, change the rates, begin the next one."""
-        dots = dot_pair(self._window.close(), self._window.before)
+        dots = dot_pair(self._window.close(), self._window.before, capturable=self._device is not None)
         if self._device is None:
             gg, gp = dots.cpu().numpy()
             self._state = self.schedule.update(self._state, TlrWindow(gg, gp, self._updates))

@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lrpolicy.errors import InputError
+from lrpolicy.kernels import Plan, TensorList
 
-# Elements converted to double at a time: what a CPU's cache holds; elsewhere few launches matter more.
-_CPU_CHUNK, _CHUNK = 2**16, 2**24
+# Elements converted to double at a time on a device without kernels: few launches matter more than the cache.
+_CHUNK = 2**24
 
 
-def dot_pair(now: Sequence[Tensor], before: Sequence[Tensor] | None) -> Tensor:
+def dot_pair(now: Sequence[Tensor], before: Sequence[Tensor] | None, *, capturable: bool = False) -> Tensor:
     """<now, now> and <now, before> of each pair of contiguous tensors, in double: shape (2, tensors).
 
-    A float32 product is exact in double, so that the error is that of adding doubles. The result lies on the first
-    tensor's device and nothing waits for it. Without `before` the second row is zeros.
+    Tensors in the CPU's memory give the bits that `lrpolicy.kernels` defines. Elsewhere PyTorch adds in double, and
+    nothing waits for it; `capturable` asks for that everywhere, for a graph sees no other work than PyTorch's. The
+    result lies on the first tensor's device. Without `before` the second row is zeros.
     """
+    if not capturable and all(tensor.device.type == "cpu" for tensor in now):
+        return _dot_pair_on_cpu(now, before)
     home = now[0].device
     pairs = [_dots(a, None if before is None else before[index]) for index, a in enumerate(now)]
     return torch.stack([pair.to(home, non_blocking=True) for pair in pairs], dim=1)
 
 
+def _dot_pair_on_cpu(now: Sequence[Tensor], before: Sequence[Tensor] | None) -> Tensor:
+    sums = np.zeros((2, len(now)))
+    for dtype in {tensor.dtype for tensor in now}:
+        places = [place for place, tensor in enumerate(now) if tensor.dtype == dtype]
+        own = TensorList([now[place] for place in places], "window")
+        other = own if before is None else TensorList([before[place] for place in places], "window before")
+        gg, gp = Plan(own.counts).dot_pair(own, other)
+        sums[0, places] = gg
+        if before is not None:
+            sums[1, places] = gp
+    return torch.from_numpy(sums)
+
+
 def _dots(a: Tensor, b: Tensor | None) -> Tensor:
     sums = torch.zeros(2, dtype=torch.float64, device=a.device)
-    size = _CPU_CHUNK if a.device.type == "cpu" else _CHUNK
-    parts = torch.split(a.view(-1), size)
-    others = [None] * len(parts) if b is None else torch.split(b.view(-1), size)
+    parts = torch.split(a.view(-1), _CHUNK)
+    others = [None] * len(parts) if b is None else torch.split(b.view(-1), _CHUNK)
     for part, other in zip(parts, others, strict=True):
         wide = part.double()
         sums[0] += torch.dot(wide, wide)
@@ -53,8 +71,8 @@ def _buffer(tensor: Tensor, *, zero: bool = False) -> Tensor:
     return fresh if zero else fresh.copy_(tensor.detach())
 
 
-class Window:
-    """Base: two buffers for each parameter, this window's and the one before's (None until there was one)."""
+class Window(ABC):
+    """Two buffers for each parameter, this window's and the one before's (None until there was one)."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = list(parameters)
@@ -66,12 +84,13 @@ class Window:
         if self.now is None:
             self.now = self._fresh()
 
+    @abstractmethod
     def _fresh(self) -> list[Tensor]:
-        raise NotImplementedError
+        """Buffers for a window that begins now."""
 
+    @abstractmethod
     def close(self) -> list[Tensor]:
         """What this window has accumulated, A."""
-        raise NotImplementedError
 
     def roll(self) -> None:
         """Let a closed window be the one before; its buffers change places with those."""
@@ -81,8 +100,9 @@ class Window:
         else:
             self._restart(self.now)
 
+    @abstractmethod
     def _restart(self, buffers: list[Tensor]) -> None:
-        raise NotImplementedError
+        """Make used buffers those of a window that begins now."""
 
     def drop(self) -> None:
         """Begin this window again."""
