@@ -74,7 +74,7 @@ def compiled_triad() -> Callable[..., None] | None:
         function = ctypes.CDLL(str(library)).triad
     function.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_long]
     function.restype = None
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def aligned(count: int, generator: np.random.Generator) -> np.ndarray:
