@@ -63,7 +63,7 @@ EXAMPLES = examples(
     type=click.Choice(SEARCHES),
     default="halving",
     show_default=True,
-    help="Shrink candidates to short rungs and promote the best, or train each in full.",
+    help="Shrink candidates to short rungs and promote the best, let Optuna ask and prune, or train each in full.",
 )
 @click.option("--budget", help='For all stages together: "20000" iterations, "30 epochs" or "10 minutes".')
 @click.option(
@@ -176,7 +176,7 @@ def _unranked_json(left: NotPromoted) -> dict[str, Any]:
 
 def _unranked_text(left: NotPromoted) -> str:
     if left.row is None:
-        return f"not promoted: {left.function}, whose candidates diverged or failed"
+        return f"not promoted: {left.function}, none of whose candidates completed a trial"
     top1 = 100 * left.row.selection.top1.mean
     return (
         f"not promoted: {left.function}, at best {top1:.2f} % after {left.iterations} iterations "

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from lrpolicy.database import rows, schema, statements
 from lrpolicy.database.driver import Connection, is_lost, open_connection, translate
 from lrpolicy.database.stored import Curve, RunState, StoredRun, StoredTrial
-from lrpolicy.errors import InputError, RunError
+from lrpolicy.errors import InputError, LrpolicyError, RunError
 from lrpolicy.records import Measurement, Task, TrialOutcome, TrialSpec, TrialStatus
 
 _RECONNECT_SECONDS = 30.0
@@ -67,6 +67,10 @@ class Database:
     def where(self) -> str:
         """Where everything is kept: the data directory, or the server's address without the password."""
         return self._server.where
+
+    def address(self) -> dict[str, Any]:
+        """libpq's parameters, for another connection to the same place. They may hold a password: show `where`."""
+        return self._server.address()
 
     def close(self) -> None:
         """End the connection; the embedded server ends with its last user."""
@@ -248,6 +252,10 @@ class Database:
                 if not is_lost(error) or time.monotonic() > deadline:
                     raise translate(error, self.where, self._parameters) from None
             self._reconnect(deadline)
+
+    def translated(self, error: psycopg.Error) -> LrpolicyError:
+        """The one-line error that says what the server's error means."""
+        return translate(error, self.where, self._parameters)
 
     def _open(self) -> Connection:
         self._parameters = self._server.address()

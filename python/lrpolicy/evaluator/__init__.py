@@ -1,7 +1,8 @@
 """The LR policy evaluator (LRBench paper, section IV): finds the range, tries candidates, measures the best again.
 
 Three stages, each a set of independent trials. *range*: short trials with fixed rates find where training works.
-*search*: candidates of every function, one seed each, shrunk to a few short rungs (`halving`) or in full (the grid).
+*search*: candidates of every function, one seed each, shrunk to a few short rungs (`halving`, or what Optuna asks for:
+`optuna_search`) or in full (the grid).
 *final*: the best candidate of each function with fresh seeds, so that what selected a policy is not what ranks it.
 A budget is divided over them (`plan`). Whatever happens is stored before anyone hears of it (`stages`).
 """

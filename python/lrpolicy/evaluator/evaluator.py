@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import InitVar, dataclass, field
+from functools import partial
 
 from lrpolicy.database import Database, Setting, StoredTrial
 from lrpolicy.engines.base import TrainingJob
@@ -19,6 +20,7 @@ from lrpolicy.evaluator.halving import (
     first_candidates,
     not_promoted,
 )
+from lrpolicy.evaluator.optuna_search import asked_and_told, new_study
 from lrpolicy.evaluator.plan import Layout, Plan, expected, lay_out, promoted, scan_iterations
 from lrpolicy.evaluator.stages import Stages, StageStarted
 from lrpolicy.executors.base import Event, Executor
@@ -39,6 +41,7 @@ class Planned:
 
 Step = StageStarted | Planned | Event
 Steps = Generator[Step, None, None]
+Search = Generator[Step, None, list[Climbed]]
 
 
 @dataclass
@@ -76,13 +79,8 @@ class Evaluator:
             found = yield from self._scan()
         space = self._space(found, self.plan.max_iter)
         layout = yield from self._lay_out(found)
-        rungs: list[Climbed] = []
-        candidates = first_candidates(space, self.plan.functions, layout.candidates)
-        for rung in layout.rungs:
-            policies = self._fitted(candidates, self._space(found, rung.iterations))
-            yield from self._train("search", list(policies.values()), [self.plan.first_seed], rung.iterations)
-            rungs.append(climbed(rung.iterations, policies, self.ranking("search", rung.iterations)))
-            candidates = list(rungs[-1].order[: promoted(rung.candidates)])
+        search = self._ask_optuna if self.plan.search == "optuna" else self._halve
+        rungs = yield from search(found, layout)
         chosen = finalists(rungs, layout.finalists)
         self.not_promoted = not_promoted(rungs, self.plan.functions, chosen)
         seeds = [self.plan.first_seed + 1 + extra for extra in range(layout.seeds)]
@@ -108,6 +106,36 @@ class Evaluator:
             if trial.outcome is not None:
                 spent[trial.spec.stage] = spent.get(trial.spec.stage, 0) + trial.outcome.iterations
         return spent
+
+    def _halve(self, found: RateRange, layout: Layout) -> Search:
+        rungs: list[Climbed] = []
+        candidates = first_candidates(self._space(found, self.plan.max_iter), self.plan.functions, layout.candidates)
+        for rung in layout.rungs:
+            yield from self._train_rung(found, candidates, rung.iterations)
+            rungs.append(self._judged(found, candidates, rung.iterations))
+            candidates = list(rungs[-1].order[: promoted(rung.candidates)])
+        return rungs
+
+    def _ask_optuna(self, found: RateRange, layout: Layout) -> Search:
+        lengths = [rung.iterations for rung in layout.rungs]
+        name = f"lrpolicy run {self.run}"
+        space = self._space(found, self.plan.max_iter)
+        candidates = first_candidates(space, self.plan.functions, self.plan.candidates)
+        train, judge = partial(self._train_rung, found), partial(self._judged, found)
+        with new_study(self.database, name, candidates, lengths, self.plan.first_seed) as study:
+            return (yield from asked_and_told(study, layout.rungs, self.places, train, judge))
+
+    def _train_rung(self, found: RateRange, candidates: Sequence[Candidate], length: int) -> Steps:
+        """Train candidates, fitted to the rung's length, with the seed that all of the search share."""
+        policies = self._fitted(candidates, self._space(found, length))
+        yield from self._train("search", list(policies.values()), [self.plan.first_seed], length)
+
+    def _judged(self, found: RateRange, candidates: Sequence[Candidate], length: int) -> Climbed:
+        policies = self._fitted(candidates, self._space(found, length))
+        results = {policy_from_dict(t.spec.policy): t for t in self._stages.results("search", length)}
+        outcomes = [results[policy].outcome for policy in set(policies.values()) if policy in results]
+        cost = sum(outcome.iterations for outcome in outcomes if outcome is not None)
+        return climbed(length, policies, self.ranking("search", length), cost)
 
     def _scan(self) -> Generator[Step, None, RateRange]:
         coarse = yield from self._try_rates(coarse_rates())

@@ -29,11 +29,15 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Climbed:
-    """A rung that was trained: its iterations, and the candidates that did not diverge, the best first."""
+    """A rung that was trained: its iterations, and the candidates that did not diverge, the best first.
+
+    `cost` is what its trainings took: fewer iterations than planned where some diverged.
+    """
 
     iterations: int
     order: tuple[Candidate, ...]
     rows: Mapping[Candidate, RankedPolicy]
+    cost: int
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,16 @@ def first_candidates(space: SearchSpace, functions: Sequence[str], count: int) -
     return [Candidate(name, place) for name in functions for place in space.places(name, count)]
 
 
-def climbed(iterations: int, policies: Mapping[Candidate, AnyPolicy], ranking: Sequence[RankedPolicy]) -> Climbed:
+def climbed(
+    iterations: int, policies: Mapping[Candidate, AnyPolicy], ranking: Sequence[RankedPolicy], cost: int
+) -> Climbed:
     """The rung's outcome, given the policy that each candidate was in it, and their ranking.
 
     Candidates that were the same policy in this rung share its trial, and go on in the order of the candidates.
     """
     sound = {row.policy: row for row in ranking if row.is_sound}
     rows = {candidate: sound[policy] for candidate, policy in policies.items() if policy in sound}
-    return Climbed(iterations, tuple(sorted(rows, key=lambda candidate: rows[candidate].rank)), rows)
+    return Climbed(iterations, tuple(sorted(rows, key=lambda candidate: rows[candidate].rank)), rows, cost)
 
 
 def finalists(rungs: Sequence[Climbed], count: int) -> list[Candidate]:

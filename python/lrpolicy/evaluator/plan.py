@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.errors import InputError, NotAvailableError, did_you_mean
 from lrpolicy.evaluator.budget import Budget, Speed
 from lrpolicy.goals import Goal, find_goal
 from lrpolicy.range_test import coarse_rates
 from lrpolicy.search import RateRange, candidate_count
 
-SEARCHES = ("halving", "grid")
+SEARCHES = ("halving", "optuna", "grid")
 
 # Each rung of the halving trains this many times longer than the one before, and this share of it goes on.
 ETA = 3
@@ -31,11 +32,13 @@ RANGE_TRIALS = len(coarse_rates()) + 3
 class Plan:
     """What a tuning run tries. Iterations count updates; `scan_iter` is the length of a range trial.
 
-    `search` is "grid" (every candidate trains in full) or "halving" (candidates shrunk to short rungs, the best third
-    of which goes on). `budget` limits all stages together; without one nothing is left out. `range` skips the range
-    stage.
+    `search` is "grid" (every candidate trains in full), "halving" (candidates shrunk to short rungs, the best third of
+    which goes on) or "optuna" (what Optuna asks for climbs the same rungs, for the same cost). `budget` limits all
+    stages together; without one nothing is left out. `range` skips the range stage.
 
-    Raises InputError for a count below 1 and an unknown search.
+    Raises:
+        InputError: a count below 1, an unknown search, or a goal that Optuna cannot be told.
+        NotAvailableError: the search is "optuna", and Optuna is not installed.
     """
 
     functions: tuple[str, ...]
@@ -57,6 +60,18 @@ class Plan:
             raise InputError(f'search "{self.search}" is unknown', remedy=did_you_mean(self.search, SEARCHES))
         if not self.functions:
             raise InputError("a tuning run needs at least one policy")
+        if self.search == "optuna":
+            _check_optuna(self.goal)
+
+
+def _check_optuna(goal: Goal) -> None:
+    if importlib.util.find_spec("optuna") is None:
+        raise NotAvailableError(
+            'search "optuna" needs Optuna; pip install "lrpolicy[optuna]", or take search "halving"'
+        )
+    if goal.measure is None:
+        rule = f'goal "{goal.name}" compares policies with one another, and Optuna takes one number for each'
+        raise InputError(rule, remedy='take search "halving", or another goal')
 
 
 @dataclass(frozen=True)

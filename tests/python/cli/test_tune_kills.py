@@ -151,6 +151,7 @@ def servers_of(home: Path) -> list[int]:
     return found
 
 
+@pytest.mark.timeout(120 + 60 * KILLS)
 def test_killed_runs_end_as_if_nothing_had_happened(
     tmp_path: Path, uninterrupted: tuple[Any, float], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,7 +71,8 @@ HOMES = {
     "rich": ("cli", "reports"),
     "jax": ("integrations.jax",),
     "keras": ("integrations.keras",),
-    "optuna": ("integrations.optuna", "search"),
+    "optuna": ("evaluator.optuna_search", "database.optuna_storage"),
+    "sqlalchemy": ("database.optuna_storage",),
     "ray": ("executors.ray",),
 }
 IN_ONE_FILE = ("lmdb", "h5py", "sklearn")
