@@ -107,7 +107,7 @@ def test_counts_are_positive(field):
 
 
 def test_an_unknown_search_and_no_policy():
-    with pytest.raises(InputError, match='search "gird" is unknown; known: grid, halving; did you mean "grid"'):
+    with pytest.raises(InputError, match='search "gird" is unknown; known: grid, halving, optuna; did you mean "grid"'):
         Plan(("tri",), 10, search="gird")
     with pytest.raises(InputError, match="at least one policy"):
         Plan((), 10)
