@@ -78,7 +78,8 @@ class RankedPolicy:
     """One row of the ranked table.
 
     `selection` is measured on the split that steers (validation, or the test set under the paper's protocol), `test` on
-    the test set. With `parameter_count` and `iterations_at_best` these are the paper's eight metrics. `columns` holds
+    the test set. With `parameter_count` and `iterations_at_best` these are the paper's eight metrics; `loss` is the one
+    on the split that steers. `columns` holds
     what goals ask for, by the names of `goals.COLUMNS` (the two of a target only where one was given); all its values
     are in the order of the completed trials. `score` is the goal's: the smaller, the better.
     """
@@ -91,6 +92,7 @@ class RankedPolicy:
     test: Metrics
     parameter_count: int
     iterations_at_best: Spread
+    loss: Spread
     columns: Mapping[str, Spread]
     score: float = math.nan
 
@@ -157,6 +159,7 @@ def _row(policy: AnyPolicy, results: Sequence[Result], target: float | None) -> 
         test=Metrics.of([result.outcome.test for result in completed if result.outcome.test is not None]),
         parameter_count=policy.parameter_count,
         iterations_at_best=iterations,
+        loss=Spread.of(measurement.evaluation.loss for measurement in best),
         columns=columns,
     )
 

@@ -43,6 +43,9 @@ class TuneProgress:
             case StageStarted(name, trials, done, iterations):
                 self._end_stage()
                 self._stage, self._trials, self._done, self._length = name, trials, done, iterations
+                planned, now = self._bar.tasks[0].total, self._before + trials * iterations
+                if planned is not None and now > planned:  # what diverged early leaves more for the finals
+                    self._bar.update(self._task, total=now)
                 if not self._console.is_terminal:
                     earlier = f", {done} done before" if done else ""
                     text = f"{name}: {trials} trials of {iterations} iterations{earlier}"

@@ -17,11 +17,11 @@ from lrpolicy.evaluator.halving import (
     NotPromoted,
     climbed,
     finalists,
-    first_candidates,
+    in_turn,
     not_promoted,
 )
 from lrpolicy.evaluator.optuna_search import asked_and_told, new_study
-from lrpolicy.evaluator.plan import Layout, Plan, expected, lay_out, promoted, scan_iterations
+from lrpolicy.evaluator.plan import Layout, Plan, after_search, expected, lay_out, scan_iterations
 from lrpolicy.evaluator.stages import Stages, StageStarted
 from lrpolicy.executors.base import Event, Executor
 from lrpolicy.policies import Policy
@@ -81,6 +81,7 @@ class Evaluator:
         layout = yield from self._lay_out(found)
         search = self._ask_optuna if self.plan.search == "optuna" else self._halve
         rungs = yield from search(found, layout)
+        layout = after_search(self.plan, layout, sum(rung.cost for rung in rungs))
         chosen = finalists(rungs, layout.finalists)
         self.not_promoted = not_promoted(rungs, self.plan.functions, chosen)
         seeds = [self.plan.first_seed + 1 + extra for extra in range(layout.seeds)]
@@ -109,21 +110,25 @@ class Evaluator:
 
     def _halve(self, found: RateRange, layout: Layout) -> Search:
         rungs: list[Climbed] = []
-        candidates = first_candidates(self._space(found, self.plan.max_iter), self.plan.functions, layout.candidates)
+        candidates = self._candidates(found)
         for rung in layout.rungs:
-            yield from self._train_rung(found, candidates, rung.iterations)
-            rungs.append(self._judged(found, candidates, rung.iterations))
-            candidates = list(rungs[-1].order[: promoted(rung.candidates)])
+            entering = candidates[: rung.candidates]
+            yield from self._train_rung(found, entering, rung.iterations)
+            rungs.append(self._judged(found, entering, rung.iterations))
+            candidates = list(rungs[-1].order)
         return rungs
 
     def _ask_optuna(self, found: RateRange, layout: Layout) -> Search:
         lengths = [rung.iterations for rung in layout.rungs]
         name = f"lrpolicy run {self.run}"
-        space = self._space(found, self.plan.max_iter)
-        candidates = first_candidates(space, self.plan.functions, self.plan.candidates)
+        candidates = self._candidates(found)
         train, judge = partial(self._train_rung, found), partial(self._judged, found)
         with new_study(self.database, name, candidates, lengths, self.plan.first_seed) as study:
             return (yield from asked_and_told(study, layout.rungs, self.places, train, judge))
+
+    def _candidates(self, found: RateRange) -> list[Candidate]:
+        """Every candidate of the plan, the first of each function first."""
+        return in_turn(self._space(found, self.plan.max_iter), self.plan.functions, self.plan.candidates)
 
     def _train_rung(self, found: RateRange, candidates: Sequence[Candidate], length: int) -> Steps:
         """Train candidates, fitted to the rung's length, with the seed that all of the search share."""
@@ -135,7 +140,7 @@ class Evaluator:
         results = {policy_from_dict(t.spec.policy): t for t in self._stages.results("search", length)}
         outcomes = [results[policy].outcome for policy in set(policies.values()) if policy in results]
         cost = sum(outcome.iterations for outcome in outcomes if outcome is not None)
-        return climbed(length, policies, self.ranking("search", length), cost)
+        return climbed(length, policies, self.ranking("search", length), self.plan, cost)
 
     def _scan(self) -> Generator[Step, None, RateRange]:
         coarse = yield from self._try_rates(coarse_rates())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from lrpolicy.errors import InputError, NotAvailableError, did_you_mean
 from lrpolicy.evaluator.budget import Budget, Speed
@@ -15,13 +15,16 @@ from lrpolicy.search import RateRange, candidate_count
 
 SEARCHES = ("halving", "optuna", "grid")
 
-# Each rung of the halving trains this many times longer than the one before, and this share of it goes on.
+# Each rung of the halving trains this many times longer than the one before, and one in so many of it goes on.
 ETA = 3
-_LONGEST_RUNG, _MOST_RUNGS = ETA, 3
+# The longest rung takes a third of a training, the shorter one a ninth. A rung of a 27th would order candidates by what
+# does not matter later: on LeNet its order and that of the third agree as little as +0.3 (Spearman), those of the ninth
+# and the third, and of the third and the whole, +0.7 and +0.9.
+_LONGEST_RUNG, _MOST_RUNGS = ETA, 2
 # The shortest rung is an epoch; where an epoch is longer than this many updates, these are enough to compare.
 ENOUGH_UPDATES = 50
 # The range test's share of a budget, and the share of the rest that the search may take.
-_RANGE_SHARE, _SEARCH_SHARE = 0.2, 0.5
+_RANGE_SHARE, _SEARCH_SHARE = 0.15, 0.55
 # A table of one or two compares little: so many finalists are worth more than several seeds.
 _LEAST_FINALISTS = 3
 # The finer rates are at most three.
@@ -89,18 +92,21 @@ class Rung:
 
 @dataclass(frozen=True)
 class Layout:
-    """A plan in numbers: `candidates` of each function enter the rungs; the finals are `finalists` x `seeds`."""
+    """A plan in numbers: the rungs of the search, and finals of `finalists` x `seeds`.
 
-    candidates: int
+    `left` is what all of it may cost, None where there is no limit.
+    """
+
     rungs: tuple[Rung, ...]
     finalists: int
     seeds: int
     max_iter: int
+    left: int | None = None
 
     @property
     def iterations(self) -> int:
         """What search and finals cost at most."""
-        return sum(rung.cost for rung in self.rungs) + self.finalists * self.seeds * self.max_iter
+        return _cost(self.rungs) + self.finalists * self.seeds * self.max_iter
 
     def __str__(self) -> str:
         rungs = (f"{_many(rung.candidates, 'candidate')} x {rung.iterations} iterations" for rung in self.rungs)
@@ -133,30 +139,47 @@ def scan_iterations(plan: Plan, epoch: int) -> int:
 def lay_out(plan: Plan, epoch: int, left: int | None = None) -> Layout:
     """The plan in numbers, so that search and finals cost at most `left` iterations (None: what they need).
 
-    Where not everything fits, the candidates of each function are cut first, so that the search takes at most half of
-    what is left; then the finalists, down to three; then their seeds; then the finalists again. Every function keeps a
-    candidate.
+    Where not everything fits, the candidates that enter are cut first, so that the search takes little more than half
+    of what is left, each function keeping one; then those that go on; then the finalists, down to three; then their
+    seeds; then the finalists again.
 
     Raises:
         InputError: not even one candidate of each function and one finalist with one seed fit.
     """
-    count = len(plan.functions)
-    layouts = [_layout(plan, epoch, candidates) for candidates in range(plan.candidates, 0, -1)]
-    if left is None or layouts[0].iterations <= left:
-        return layouts[0]
-    most = min(_SEARCH_SHARE * left, left - plan.max_iter)
-    chosen = next((layout for layout in layouts if _search_cost(layout) <= most), layouts[-1])
-    trainings = (left - _search_cost(chosen)) // plan.max_iter
+    lengths, count = rung_lengths(plan, epoch), len(plan.functions)
+    every = sum(min(plan.candidates, candidate_count(name)) for name in plan.functions)
+    whole = Layout(_rungs(lengths, every, promoted(every)), count, plan.seeds, plan.max_iter, left)
+    if left is None or whole.iterations <= left:
+        return whole
+    entering = [(entrants, promoted(entrants)) for entrants in range(every, count - 1, -1)]
+    thinned = [(count, goes_on) for goes_on in range(promoted(count) - 1, 0, -1)]
+    most = {True: min(_SEARCH_SHARE * left, left - plan.max_iter), False: left - plan.max_iter}
+    searches = [(_rungs(lengths, *cut), most[cut in entering]) for cut in entering + thinned]
+    rungs = next((rungs for rungs, limit in searches if _cost(rungs) <= limit), searches[-1][0])
+    trainings = (left - _cost(rungs)) // plan.max_iter
     if trainings < 1:
-        least = _search_cost(layouts[-1]) + plan.max_iter
         raise InputError(
             f"the budget is too small: after the range test {max(0, left)} iterations are left, and {count} policies "
-            f"need {least} for one candidate each and one final training",
+            f"need {_cost(rungs) + plan.max_iter} for one candidate each and one final training",
             remedy="raise the budget, or lower max_iter or the number of policies",
         )
+    return Layout(rungs, *_finals(plan, trainings), plan.max_iter, left)
+
+
+def after_search(plan: Plan, layout: Layout, cost: int) -> Layout:
+    """The layout once the search has cost so much: what diverged early leaves more for the finals."""
+    if layout.left is None:
+        return layout
+    finalists, seeds = _finals(plan, (layout.left - cost) // plan.max_iter)
+    return replace(layout, finalists=finalists, seeds=seeds)
+
+
+def _finals(plan: Plan, trainings: int) -> tuple[int, int]:
+    """How many finalists train with how many seeds in so many trainings."""
+    count = len(plan.functions)
     enough = min(_LEAST_FINALISTS, count)
     seeds = next((seeds for seeds in range(plan.seeds, 0, -1) if trainings // seeds >= enough), 1)
-    return Layout(chosen.candidates, chosen.rungs, min(count, trainings // seeds), seeds, plan.max_iter)
+    return min(count, trainings // seeds), seeds
 
 
 def expected(plan: Plan, epoch: int) -> tuple[Rung | None, Layout | None]:
@@ -173,16 +196,9 @@ def expected(plan: Plan, epoch: int) -> tuple[Rung | None, Layout | None]:
     return scan, lay_out(plan, epoch, plan.budget.iterations(Speed(epoch)) - (scan.cost if scan else 0))
 
 
-def _layout(plan: Plan, epoch: int, candidates: int) -> Layout:
-    entered = sum(min(candidates, candidate_count(name)) for name in plan.functions)
-    rungs = tuple(_rungs(entered, rung_lengths(plan, epoch)))
-    return Layout(candidates, rungs, len(plan.functions), plan.seeds, plan.max_iter)
-
-
-def _rungs(candidates: int, lengths: tuple[int, ...]) -> Iterator[Rung]:
-    for length in lengths:
-        yield Rung(candidates, length)
-        candidates = promoted(candidates)
+def _rungs(lengths: Sequence[int], entrants: int, goes_on: int) -> tuple[Rung, ...]:
+    """A rung of each length: all enter the first one, so many go on."""
+    return tuple(Rung(count, length) for count, length in zip((entrants, goes_on), lengths, strict=False))
 
 
 def promoted(candidates: int) -> int:
@@ -190,8 +206,8 @@ def promoted(candidates: int) -> int:
     return max(1, candidates // ETA)
 
 
-def _search_cost(layout: Layout) -> int:
-    return sum(rung.cost for rung in layout.rungs)
+def _cost(rungs: Sequence[Rung]) -> int:
+    return sum(rung.cost for rung in rungs)
 
 
 def _many(count: int, one: str, many: str | None = None) -> str:

@@ -76,7 +76,7 @@ def place_of(policy, max_iter):
 def test_rungs_shrink_the_schedule_to_their_length(database):
     evaluator = evaluator_of(database, Plan(ALL, max_iter=540, seeds=1, range=RANGE))
     stages = [(e.name, e.trials, e.iterations) for e in run_to_the_end(evaluator) if isinstance(e, StageStarted)]
-    assert stages == [("search", 39, 20), ("search", 13, 60), ("search", 4, 180), ("final", 13, 540)]
+    assert stages == [("search", 39, 60), ("search", 13, 180), ("final", 13, 540)]
     for policy, _, max_iter in evaluator.executor.begun:
         in_place = [
             SOLVER.with_policy(candidate).policy
@@ -88,20 +88,33 @@ def test_rungs_shrink_the_schedule_to_their_length(database):
 def test_every_function_is_in_the_first_rung_and_in_the_table(database):
     evaluator = evaluator_of(database, Plan(ALL, max_iter=540, candidates=1, seeds=1, range=RANGE))
     run_to_the_end(evaluator)
-    assert {policy.name for policy, _, max_iter in evaluator.executor.begun if max_iter == 20} == set(ALL)
+    assert {policy.name for policy, _, max_iter in evaluator.executor.begun if max_iter == 60} == set(ALL)
     assert {row.policy.name for row in evaluator.ranking()} == set(ALL)
     assert evaluator.not_promoted == []
 
 
-def test_the_best_of_a_rung_go_on(database):
+def test_the_smallest_losses_of_a_rung_go_on_and_a_high_last_rate_counts_against(database):
     evaluator = evaluator_of(database, Plan(ALL, max_iter=540, seeds=1, range=RANGE))
     run_to_the_end(evaluator)
-    for rung, longer in ((20, 60), (60, 180)):
-        ranking = evaluator.ranking("search", rung)
-        best = [row.policy for row in ranking if row.is_sound][: len(evaluator.ranking("search", longer))]
-        places = {policy: place_of(policy, rung) for policy in best}
-        went_on = [row.policy for row in evaluator.ranking("search", longer)]
-        assert {(p.name, place) for p, place in places.items()} == {(p.name, place_of(p, longer)) for p in went_on}
+    costs = {}
+    for trial in database.trials(run=evaluator.run, stage="search"):
+        if trial.spec.max_iter == 60 and trial.status is TrialStatus.COMPLETED:
+            policy = Policy.from_dict(trial.spec.policy)
+            rates = [policy.rate(t) for t in range(60)]
+            costs[policy] = trial.outcome.best.evaluation.loss * (1 + 0.5 * sum(rates[-3:]) / 3 / max(rates))
+    went_on = {(row.policy.name, place_of(row.policy, 180)) for row in evaluator.ranking("search", 180)}
+    assert len(went_on) == 13
+    best = sorted(costs, key=costs.get)[:13]
+    assert {(policy.name, place_of(policy, 60)) for policy in best} == went_on
+
+
+def test_under_another_goal_the_best_ranks_go_on(database):
+    goal = find_goal("iterations", 0.9)
+    evaluator = evaluator_of(database, Plan(ALL, max_iter=540, seeds=1, range=RANGE, goal=goal))
+    run_to_the_end(evaluator)
+    best = [row.policy for row in evaluator.ranking("search", 60) if row.is_sound][:13]
+    went_on = {(row.policy.name, place_of(row.policy, 180)) for row in evaluator.ranking("search", 180)}
+    assert {(policy.name, place_of(policy, 60)) for policy in best} == went_on
 
 
 def test_what_diverges_is_never_promoted(database):
@@ -112,7 +125,7 @@ def test_what_diverges_is_never_promoted(database):
     run_to_the_end(evaluator)
     diverged = [t for t in trials(database, evaluator) if t[4] is TrialStatus.DIVERGED]
     assert diverged
-    assert {max_iter for *_, max_iter, _ in diverged} == {20}
+    assert {max_iter for *_, max_iter, _ in diverged} == {60}
     assert all(not row.diverged for row in evaluator.ranking())
 
 
@@ -181,7 +194,7 @@ def test_a_target_is_looked_for_in_short_rungs_too(database):
     evaluator = evaluator_of(database, Plan(ALL, max_iter=540, candidates=1, seeds=1, range=RANGE, goal=goal))
     run_to_the_end(evaluator)
     intervals = {t.spec.max_iter: t.spec.test_interval for t in database.trials(run=evaluator.run)}
-    assert intervals == {20: 2, 60: 6, 180: 20, 540: 60}
+    assert intervals == {60: 6, 180: 20, 540: 60}
     scores = [row.score for row in evaluator.ranking()]
     assert scores == sorted(scores)
     assert scores[0] < 541

@@ -1,20 +1,22 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lrpolicy.errors import InputError
 from lrpolicy.evaluator import Budget, Plan
-from lrpolicy.evaluator.plan import RANGE_TRIALS, Rung, lay_out, rung_lengths, scan_iterations
+from lrpolicy.evaluator.plan import RANGE_TRIALS, Rung, after_search, lay_out, rung_lengths, scan_iterations
 from lrpolicy.search import paper_functions
 
 ALL = tuple(paper_functions())
 
 
-def test_halving_trains_in_rungs_three_times_longer_each():
+def test_halving_trains_a_ninth_then_a_third():
     layout = lay_out(Plan(ALL, max_iter=2700), epoch=50)
-    assert layout.rungs == (Rung(39, 100), Rung(13, 300), Rung(4, 900))
+    assert layout.rungs == (Rung(39, 300), Rung(13, 900))
     assert (layout.finalists, layout.seeds) == (13, 3)
-    assert layout.iterations == 39 * 100 + 13 * 300 + 4 * 900 + 13 * 3 * 2700
+    assert layout.iterations == 39 * 300 + 13 * 900 + 13 * 3 * 2700
 
 
 def test_the_grid_is_a_single_rung_in_full():
@@ -26,9 +28,10 @@ def test_the_grid_is_a_single_rung_in_full():
 @pytest.mark.parametrize(
     ("max_iter", "epoch", "lengths"),
     [
-        (600, 21, (23, 67, 200)),  # an epoch is enough
-        (10_000, 550, (371, 1112, 3334)),  # less than an epoch, but enough updates
-        (600, 550, (67, 200)),
+        (600, 21, (67, 200)),
+        (200, 21, (23, 67)),  # an epoch is enough
+        (10_000, 2000, (1112, 3334)),  # less than an epoch, but enough updates
+        (400, 550, (134,)),
         (90, 550, (90,)),  # nothing is short enough to pay: the grid
     ],
 )
@@ -56,8 +59,8 @@ def test_a_layout_never_costs_more_than_is_left(functions, max_iter, epoch, cand
     try:
         layout = lay_out(plan, epoch, left)
     except InputError:
-        least = lay_out(Plan(tuple(functions), max_iter, candidates=1, search=search), epoch)
-        assert sum(rung.cost for rung in least.rungs) + max_iter > left
+        lengths = rung_lengths(plan, epoch)
+        assert len(functions) * lengths[0] + sum(lengths[1:]) + max_iter > left
         return
     assert layout.iterations <= left
     assert layout.rungs[0].candidates >= len(functions)
@@ -66,19 +69,39 @@ def test_a_layout_never_costs_more_than_is_left(functions, max_iter, epoch, cand
 
 
 @given(budget=st.integers(200, 1_000_000), max_iter=st.integers(4, 20_000), epoch=st.integers(1, 2000))
-def test_the_range_test_takes_a_fifth_of_a_budget_at_most(budget, max_iter, epoch):
+def test_the_range_test_takes_a_sixth_of_a_budget_at_most(budget, max_iter, epoch):
     length = scan_iterations(Plan(("tri",), max_iter, budget=Budget(budget)), epoch)
     assert 1 <= length <= max_iter / 4
-    assert RANGE_TRIALS * length <= max(RANGE_TRIALS, 0.2 * budget)
+    assert RANGE_TRIALS * length <= max(RANGE_TRIALS, budget / 6)
 
 
 def test_a_budget_too_small_says_what_would_do():
-    with pytest.raises(InputError, match=r"the budget is too small: .* 2000 iterations are left.* need 6100") as error:
+    least = 13 * 300 + 900 + 2700
+    with pytest.raises(InputError, match=rf"too small: .* 2000 iterations are left.* need {least}") as error:
         lay_out(Plan(ALL, max_iter=2700), epoch=50, left=2000)
     assert "raise the budget" in str(error.value)
-    assert lay_out(Plan(ALL, max_iter=2700), epoch=50, left=6100).iterations == 6100
+    assert lay_out(Plan(ALL, max_iter=2700), epoch=50, left=least).iterations == least
     with pytest.raises(InputError, match="0 iterations are left"):
         lay_out(Plan(ALL, max_iter=2700), epoch=50, left=-5)
+
+
+@pytest.mark.parametrize(
+    ("left", "entering", "goes_on", "finalists"),
+    [(7_500, 13, 1, 1), (8_400, 13, 2, 1), (12_000, 13, 3, 2), (20_000, 18, 6, 3), (30_000, 28, 9, 5)],
+)
+def test_a_tight_budget_cuts_the_search_to_half_of_it(left, entering, goes_on, finalists):
+    layout = lay_out(Plan(ALL, max_iter=2700, candidates=6, seeds=1), epoch=50, left=left)
+    assert layout.rungs == (Rung(entering, 300), Rung(goes_on, 900))
+    assert layout.finalists == finalists
+
+
+def test_what_diverged_early_leaves_more_for_the_finals():
+    plan = Plan(ALL, max_iter=2700, seeds=2)
+    layout = lay_out(plan, epoch=50, left=20_000)
+    assert (layout.finalists, layout.seeds) == (3, 1)
+    assert after_search(plan, layout, 20_000 - 6 * 2700) == replace(layout, seeds=2)
+    whole = lay_out(plan, epoch=50)
+    assert after_search(plan, whole, 10) is whole
 
 
 @pytest.mark.parametrize(
@@ -87,8 +110,8 @@ def test_a_budget_too_small_says_what_would_do():
 )
 def test_few_finalists_give_up_seeds_first(trainings, finalists, seeds):
     plan = Plan(ALL, max_iter=2700, candidates=1)
-    search = lay_out(plan, epoch=50).iterations - 39 * 2700
-    layout = lay_out(plan, epoch=50, left=search + trainings * 2700)
+    layout = lay_out(plan, epoch=50, left=50_000)
+    layout = after_search(plan, layout, 50_000 - trainings * 2700)
     assert (layout.finalists, layout.seeds) == (finalists, seeds)
 
 
