@@ -1,12 +1,13 @@
 """What tuning costs and finds: halving against the full grid, and against Optuna's TPE with Hyperband.
 
-    python benchmarks/bench_tuning.py grid [digits] [--candidates 3] [--share 0.1] [--repetitions 1]
-    python benchmarks/bench_tuning.py optuna mnist-lenet --data FOLDER --max-iter 1500 --budget 15000 --repetitions 5
+    python benchmarks/bench_tuning.py grid [digits] [--candidates 6] [--share 0.1] [--repetitions 1]
+    python benchmarks/bench_tuning.py optuna mnist-lenet --data FOLDER --max-iter 900 --batch-size 64 --repetitions 5
 
-`grid`: every candidate of the 13 functions trains in full with one seed; halving gets `--share` of those iterations for
-everything, its range test included (the grid's is not counted). `optuna`: both choose among the same candidates, in the
-same given range, for the same number of iterations; Hyperband prunes trainings of the full schedule at T/27, T/9 and
-T/3. Whoever recommends a policy: it is trained again in full with three fresh seeds, and its mean test accuracy counts.
+`grid`: every candidate of the 13 functions trains in full with one seed, in the range that the task's own range test
+found (its cost is nobody's); halving gets `--share` of the iterations that this took for everything, its own range test
+included. `optuna`: both choose among the same candidates, in the same given range, for the same number of iterations;
+Hyperband prunes trainings of the full schedule at T/9 and T/3. Whoever recommends a policy: it is trained again in full
+with three fresh seeds, and its mean test accuracy counts.
 
 Every line of the JSON lines file is one result, written when it is there.
 """
@@ -20,6 +21,8 @@ import json
 import math
 import os
 import platform
+import re
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -34,13 +37,14 @@ from lrpolicy.database import Database, connect
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import Engine, TrainingJob
 from lrpolicy.errors import LrpolicyError
-from lrpolicy.evaluator import Budget, Evaluator, Plan, StageStarted, expected, iterations_per_epoch, setting_of
+from lrpolicy.evaluator import Budget, Evaluator, Plan, StageStarted, iterations_per_epoch, setting_of
+from lrpolicy.evaluator.halving import in_turn
 from lrpolicy.executors.base import Finished
 from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.policies import Policy
 from lrpolicy.range_test import fix_range
 from lrpolicy.records import Measurement, Split, Task, TrialOutcome, TrialStatus
-from lrpolicy.search import RateRange, SearchSpace, candidate_count, paper_functions
+from lrpolicy.search import RateRange, SearchSpace, paper_functions
 
 FUNCTIONS = tuple(paper_functions())
 FRESH_SEEDS = (1001, 1002, 1003)
@@ -49,8 +53,8 @@ FRESH_SEEDS = (1001, 1002, 1003)
 class Bench:
     """A task, where its trials run, and the file of results."""
 
-    def __init__(self, arguments: argparse.Namespace, database: Database, executor: LocalExecutor) -> None:
-        read = solver.read(zoo.find(arguments.task))
+    def __init__(self, arguments: argparse.Namespace, database: Database, executor: LocalExecutor, home: Path) -> None:
+        read = solver.read(_with_batch(zoo.find(arguments.task), arguments.batch_size, home))
         self.max_iter = arguments.max_iter or read.message.max_iter
         self.job = TrainingJob(read, arguments.data, max_iter=self.max_iter, test_interval=arguments.test_interval)
         self.job = replace(self.job, threads=1)
@@ -84,20 +88,26 @@ class Bench:
     def _note_trial(self, run: int, number: int) -> None:
         trial = next(trial for trial in self.database.trials(run=run) if trial.id == number)
         assert trial.outcome is not None
-        best, test = trial.outcome.best, trial.outcome.test
-        self.note(
-            show=False,
-            what="trial",
-            run=run,
-            stage=trial.spec.stage,
-            iterations=trial.spec.max_iter,
-            seed=trial.spec.seed,
-            policy=trial.spec.policy,
-            status=trial.status,
-            seconds=trial.outcome.seconds,
-            validation_top1=best.evaluation.top1 if best else None,
-            test_top1=test.evaluation.top1 if test else None,
-        )
+        spec = trial.spec
+        self.note(show=False, run=run, **self.row(spec.stage, spec.policy, spec.seed, trial.outcome, spec.max_iter))
+
+    def row(
+        self, stage: str, policy: dict[str, Any], seed: int, outcome: TrialOutcome, length: int | None = None
+    ) -> dict[str, Any]:
+        """The line of a trial; `iterations` is how long it was to be, `cost` how far it came."""
+        best, test = outcome.best, outcome.test
+        return {
+            "what": "trial",
+            "stage": stage,
+            "iterations": length or self.max_iter,
+            "cost": outcome.iterations,
+            "seed": seed,
+            "policy": policy,
+            "status": outcome.status,
+            "seconds": outcome.seconds,
+            "validation_top1": best.evaluation.top1 if best else None,
+            "test_top1": test.evaluation.top1 if test else None,
+        }
 
     def confirm(self, policy: Policy, **facts: Any) -> float:
         """The mean test accuracy of the policy over fresh seeds."""
@@ -108,45 +118,86 @@ class Bench:
         return fmean(tests)
 
 
-def against_grid(bench: Bench) -> None:
-    for repetition in range(bench.arguments.repetitions):
-        seed, candidates = 1 + 100 * repetition, bench.arguments.candidates
-        plan = Plan(FUNCTIONS, bench.max_iter, candidates=candidates, first_seed=seed, search="grid")
-        planned = sum(min(candidates, candidate_count(name)) for name in FUNCTIONS) * bench.max_iter
-        budget = Budget(math.floor(bench.arguments.share * planned))
-        expected(
-            replace(plan, search="halving", budget=budget), bench.epoch
-        )  # too small is said before the grid trains
-        grid = bench.evaluator(plan)
-        started = time.perf_counter()
-        bench.follow(grid, until="final")
-        cost = grid.spent()["search"]  # what diverged early cost less than was planned
-        facts = {"repetition": repetition, "candidates": candidates}
-        best = grid.ranking("search")[0]
-        bench.note(what="grid", iterations=cost, seconds=time.perf_counter() - started, **facts)
-        top = bench.confirm(best.policy, method="grid", **facts)
+def repetitions(bench: Bench) -> range:
+    return range(bench.arguments.first, bench.arguments.first + bench.arguments.repetitions)
 
-        started = time.perf_counter()
-        halving = bench.follow(bench.evaluator(replace(plan, search="halving", budget=budget, first_seed=seed + 50)))
-        spent = halving.spent()
-        bench.note(
-            what="halving", iterations=spent, budget=budget.amount, seconds=time.perf_counter() - started, **facts
-        )
-        mean = bench.confirm(halving.ranking()[0].policy, method="halving", **facts)
-        share = sum(spent.values()) / cost
-        bench.note(what="compared", grid=top, halving=mean, points=100 * (mean - top), share=share, **facts)
+
+def against_grid(bench: Bench) -> None:
+    for repetition in repetitions(bench):
+        seed, candidates = 1 + 100 * repetition, bench.arguments.candidates
+        facts = {"repetition": repetition, "candidates": candidates}
+        best, cost = _grid(bench, seed)
+        bench.note(what="grid", iterations=cost, **facts)
+        top = bench.arguments.top or bench.confirm(best, method="grid", **facts)
+        halve(bench, math.floor(bench.arguments.share * cost), seed + 50, cost, top, **facts)
+
+
+def _grid(bench: Bench, seed: int) -> tuple[Policy, int]:
+    """The policy of the grid's best trial, and what all of its trials cost.
+
+    A trial that a file of results holds already is not trained again. Where such a file does not say what a trial cost
+    that diverged, that counts as nothing: so the grid costs too little here, never too much.
+    """
+    space = SearchSpace(_range(bench), bench.max_iter, bench.epoch)
+    entrants = in_turn(space, FUNCTIONS, bench.arguments.candidates)
+    policies = [bench.job.solver.with_policy(entrant.policy(space)).policy for entrant in entrants]
+    rows = _earlier(bench, seed)
+    missing = [policy for policy in policies if _key(policy.to_dict()) not in rows]
+    jobs = [replace(bench.job, schedule=policy, seed=seed) for policy in missing]
+    for event in bench.executor.run("torch", enumerate(jobs)):
+        if isinstance(event, Finished):
+            row = bench.row("grid", missing[event.trial].to_dict(), seed, event.outcome)
+            rows[_key(row["policy"])] = row
+            bench.note(show=False, **row)
+    chosen = [rows[_key(policy.to_dict())] for policy in policies]
+    best = max(chosen, key=lambda row: row["validation_top1"] or 0.0)
+    cost = sum(row.get("cost", row["iterations"] if row["status"] == "completed" else 0) for row in chosen)
+    return Policy.from_dict(best["policy"]), cost
+
+
+def _earlier(bench: Bench, seed: int) -> dict[str, dict[str, Any]]:
+    """Policy -> the line of its full training with this seed in the file of results, or in another one."""
+    found = {}
+    for path in (bench.arguments.grid, bench.arguments.out):
+        for line in path.read_text().splitlines() if path and path.exists() else ():
+            row = json.loads(line)
+            wanted = {
+                "task": bench.arguments.task,
+                "max_iter": bench.max_iter,
+                "iterations": bench.max_iter,
+                "seed": seed,
+            }
+            if row.get("stage") in ("search", "grid") and wanted.items() <= row.items():
+                found[_key(row["policy"])] = row
+    return found
+
+
+def _key(policy: dict[str, Any]) -> str:
+    return json.dumps(policy, sort_keys=True)
+
+
+def halve(bench: Bench, budget: int, seed: int, cost: int, top: float, **facts: Any) -> None:
+    """Halving from nothing for this budget, beside a grid that cost so much and found this mean test accuracy."""
+    plan = Plan(FUNCTIONS, bench.max_iter, candidates=facts["candidates"], first_seed=seed, budget=Budget(budget))
+    started = time.perf_counter()
+    halving = bench.follow(bench.evaluator(plan))
+    spent = halving.spent()
+    bench.note(what="halving", iterations=spent, budget=budget, seconds=time.perf_counter() - started, **facts)
+    mean = bench.confirm(halving.ranking()[0].policy, method="halving", **facts)
+    share = sum(spent.values()) / cost
+    bench.note(what="compared", grid=top, halving=mean, points=100 * (mean - top), share=share, **facts)
 
 
 def against_optuna(bench: Bench) -> None:
     budget = bench.arguments.budget or 10 * bench.max_iter
     found = _range(bench)
     wins = 0
-    for repetition in range(bench.arguments.repetitions):
+    for repetition in repetitions(bench):
         seed = 1 + 100 * repetition
         plan = Plan(
             FUNCTIONS,
             bench.max_iter,
-            candidates=max(map(candidate_count, FUNCTIONS)),
+            candidates=bench.arguments.candidates,
             first_seed=seed,
             range=found,
             budget=Budget(budget),
@@ -156,7 +207,8 @@ def against_optuna(bench: Bench) -> None:
         bench.note(what="halving", iterations=ours.spent(), **facts)
         mean = bench.confirm(ours.ranking()[0].policy, method="halving", **facts)
 
-        policy, spent, trials = _optuna(bench, SearchSpace(found, bench.max_iter, bench.epoch), budget, seed)
+        space = SearchSpace(found, bench.max_iter, bench.epoch)
+        policy, spent, trials = _optuna(bench, space, budget, seed)
         bench.note(what="optuna", iterations=spent, trials=trials, **facts)
         theirs = bench.confirm(policy, method="optuna", **facts)
         wins += mean > theirs
@@ -165,7 +217,9 @@ def against_optuna(bench: Bench) -> None:
 
 
 def _range(bench: Bench) -> RateRange:
-    """A range for both sides, from the task's own range test; its cost is nobody's."""
+    """A range for both sides, from the task's own range test (or as given); its cost is nobody's."""
+    if bench.arguments.range:
+        return RateRange(*bench.arguments.range)
     evaluator = bench.follow(bench.evaluator(Plan(FUNCTIONS, bench.max_iter)), until="search")
     reached = {
         trial.spec.policy["base_lr"]: trial.outcome.best.evaluation.top1 if trial.outcome.best else math.nan
@@ -209,8 +263,8 @@ def _optuna(bench: Bench, space: SearchSpace, budget: int, seed: int) -> tuple[P
     """The policy of Optuna's best trial (of those that ended, else of all), iterations spent, trials begun."""
     optuna = importlib.import_module("optuna")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    shortest = math.ceil(bench.max_iter / 27)
-    rungs = tuple(shortest * 3**step for step in range(3))
+    shortest = math.ceil(bench.max_iter / 9)
+    rungs = (shortest, 3 * shortest)
     study = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=seed),
@@ -222,7 +276,7 @@ def _optuna(bench: Bench, space: SearchSpace, budget: int, seed: int) -> tuple[P
         trial = study.ask()
         trials += 1
         name = trial.suggest_categorical("function", FUNCTIONS)
-        places = space.places(name)
+        places = space.places(name, bench.arguments.candidates)
         policy = space.candidate(name, places[trial.suggest_int(name, 0, len(places) - 1)])
         watch = _Pruned(trial, rungs, budget - spent)
         job = replace(bench.job, schedule=policy, seed=seed, test_interval=shortest)
@@ -239,6 +293,16 @@ def _optuna(bench: Bench, space: SearchSpace, budget: int, seed: int) -> tuple[P
     return best[2], spent, trials
 
 
+def _with_batch(path: Path, batch_size: int | None, folder: Path) -> Path:
+    """The solver, or a copy of it in the folder whose net trains with this batch size."""
+    if batch_size is None:
+        return path
+    net = solver.read(path).net_path
+    text = re.sub(r"batch_size: *\d+", f"batch_size: {batch_size}", net.read_text(), count=1)
+    (folder / net.name).write_text(text)
+    return Path(shutil.copy(path, folder))
+
+
 @contextmanager
 def _bench(arguments: argparse.Namespace) -> Iterator[Bench]:
     with (
@@ -246,7 +310,7 @@ def _bench(arguments: argparse.Namespace) -> Iterator[Bench]:
         connect(home=Path(home)) as database,
         LocalExecutor(arguments.workers) as executor,
     ):
-        yield Bench(arguments, database, executor)
+        yield Bench(arguments, database, executor, Path(home))
 
 
 def main() -> None:
@@ -256,7 +320,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--max-iter", type=int)
     parser.add_argument("--test-interval", type=int)
-    parser.add_argument("--candidates", type=int, default=3, help="of each function (grid)")
+    parser.add_argument("--batch-size", type=int, help="of the training, instead of the net's own")
+    parser.add_argument("--candidates", type=int, default=6, help="of each function")
+    parser.add_argument("--range", type=float, nargs=3, metavar=("LOW", "BEST", "HIGH"), help="found before")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first repetition")
+    parser.add_argument("--grid", type=Path, help="results of an earlier grid: what it trained is not trained again")
+    parser.add_argument("--top", type=float, help="the mean test accuracy of the grid's best, confirmed before")
     parser.add_argument("--share", type=float, default=0.1, help="of the grid's iterations, for halving (grid)")
     parser.add_argument("--budget", type=int, help="iterations of each side (optuna)  [default: 10 trainings]")
     parser.add_argument("--repetitions", type=int, default=1)
