@@ -29,7 +29,7 @@ from lrpolicy.engines.torch.feed import Feed, Transform
 from lrpolicy.engines.torch.layers import StepRandom
 from lrpolicy.engines.torch.net import Definition, TorchNet, Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
-from lrpolicy.engines.torch.trainer import Updater
+from lrpolicy.engines.torch.updater import Updater
 
 CPU = torch.device("cpu")
 EXAMPLES = 2000

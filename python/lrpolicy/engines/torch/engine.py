@@ -16,7 +16,8 @@ from lrpolicy.engines.torch.layers import StepRandom
 from lrpolicy.engines.torch.net import Definition, TorchNet, Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
 from lrpolicy.engines.torch.snapshots import Snapshots
-from lrpolicy.engines.torch.trainer import LossRecord, Trainer, Updater
+from lrpolicy.engines.torch.trainer import LossRecord, Trainer
+from lrpolicy.engines.torch.updater import Updater
 from lrpolicy.engines.torch.windows import Windows
 from lrpolicy.errors import InputError
 from lrpolicy.live import LiveSchedule, LiveTlr, live
@@ -69,6 +70,8 @@ class TorchEngine:
         updater = Updater(net, data.train, nets.train_data.tops, optimizer, random, message.iter_size)
         if isinstance(alive, LiveTlr):
             updater.windows = Windows(alive, weights.learned, message.iter_size, updater.gradients)
+        if device.type == "cuda":
+            updater.graph(weights.learned)
         losses = LossRecord(message.average_loss)
         snapshots = Snapshots(job, nets.train_message, weights, optimizer, alive, updater.windows)
         start = _start(job, snapshots, losses)

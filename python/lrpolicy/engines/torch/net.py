@@ -99,7 +99,7 @@ class TorchNet:
     """One phase of a net: run with the tops of its data layer, it gives what was asked for when it was built.
 
     `wanted` names a blob; None stands for the training loss. Layers that neither contribute to it nor keep statistics
-    are left out.
+    are left out. `draws` says whether a pass takes random numbers.
 
     Raises:
         InputError: a layer that the engine does not have or that cannot be built; no loss to train on.
@@ -114,6 +114,8 @@ class TorchNet:
             raise InputError("the net has no loss in the TRAIN phase", remedy="add a SoftmaxWithLoss layer")
         targets = {wanted} if wanted is not None else {name for name, _ in self._losses}
         merged = _merged_scales(definition)
+        contributing = _contributing(definition, targets, keep_statistics=training)
+        self.draws = any(_draws(layer) for _, layer in contributing)
         self._steps = [
             _Step(
                 build_layer(_context(definition, index, weights, random, training)),
@@ -121,7 +123,7 @@ class TorchNet:
                 _tops(layer),
                 tuple(i for i, flows in enumerate(layer.propagate_down) if not flows),
             )
-            for index, layer in _contributing(definition, targets, keep_statistics=training)
+            for index, layer in contributing
             if layer.type not in (*DATA_TYPES, "Input") and index not in merged
         ]
 
@@ -172,6 +174,11 @@ def _contributing(definition: Definition, targets: set[str], *, keep_statistics:
         needed.difference_update(tops)
         needed.update(layer.bottom)
     return kept[::-1]
+
+
+def _draws(layer: Any) -> bool:
+    fillers = layer.dummy_data_param.data_filler if layer.type == "DummyData" else ()
+    return layer.type == "Dropout" or any(filler.type != "constant" for filler in fillers)
 
 
 def _context(definition: Definition, index: int, weights: Weights, random: StepRandom, training: bool) -> LayerContext:

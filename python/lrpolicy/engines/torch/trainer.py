@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,12 @@ from torch import Tensor
 from lrpolicy.engines.base import Observer
 from lrpolicy.engines.torch.evaluation import evaluate
 from lrpolicy.engines.torch.feed import Feed
-from lrpolicy.engines.torch.layers import StepRandom
 from lrpolicy.engines.torch.net import Blobs, TorchNet, Weights
-from lrpolicy.engines.torch.optimizers import Optimizer
 from lrpolicy.engines.torch.snapshots import Progress
-from lrpolicy.engines.torch.windows import Windows
+from lrpolicy.engines.torch.updater import Updater
 from lrpolicy.live import LiveSchedule
 from lrpolicy.monitor import Block, ScheduleMonitor
 from lrpolicy.records import Measurement, Split, TrialOutcome, TrialStatus
-
-Rate = float | Sequence[float]
 
 # A training looks up from its work this often: on a GPU in iterations (reading a loss waits for it), else in seconds.
 _ITERATIONS_BETWEEN_LOOKS = 100
@@ -79,41 +75,6 @@ class LossRecord:
         """Go on from a snapshot."""
         self._window.extend(progress.window)
         self._total, self._count = progress.total, progress.count
-
-
-@dataclass
-class Updater:
-    """Does one update at a time: forward and backward over iter_size batches, then the optimizer.
-
-    `windows` takes in every gradient where TLR accumulates them.
-    """
-
-    net: TorchNet
-    feed: Feed
-    tops: tuple[str, ...]
-    optimizer: Optimizer
-    random: StepRandom
-    iter_size: int
-    windows: Windows | None = None
-
-    def update(self, iteration: int, rate: Rate) -> Tensor:
-        """Update number `iteration` (0-based); returns its loss, still on the device."""
-        loss = self.gradients(iteration)
-        if self.windows is not None:
-            self.windows.gather(iteration)
-        self.optimizer.apply(rate, iteration)
-        return loss
-
-    def gradients(self, iteration: int) -> Tensor:
-        """The passes of an update, which leave its gradients in the weights; returns its loss."""
-        losses = [self._accumulate(iteration * self.iter_size + part) for part in range(self.iter_size)]
-        return losses[0] if self.iter_size == 1 else torch.stack(losses).mean()
-
-    def _accumulate(self, step: int) -> Tensor:
-        self.random.begin(step)
-        loss = self.net.run(dict(zip(self.tops, self.feed.batch(step), strict=False)))
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
 
 
 @dataclass
