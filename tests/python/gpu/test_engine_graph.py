@@ -95,7 +95,7 @@ def _kept(loss: torch.Tensor, losses: list[float]) -> torch.Tensor:
     return loss
 
 
-@pytest.mark.parametrize("extra", ["iter_size: 2", 'lr_policy_param { variant: "naive" source: "gradient" }'])
+@pytest.mark.parametrize("extra", ["iter_size: 2", 'lr_policy_param { variant: "naive" source: "gradient" eta: 0.1 }'])
 def test_what_cannot_be_one_graph_trains_without(tmp_path: Path, data: Path, extra: str) -> None:
     (tmp_path / "net.prototxt").write_text(NET)
     policy = "tlr" if "naive" in extra else "fixed"
