@@ -10,7 +10,7 @@ parameters those are a `lrpolicy.stateful.AdaptivePolicy`.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrpolicy import _core
 from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.policy_text import assignments, split_text, written
 
 ParameterValue = float | int | tuple[int, ...]
 
@@ -109,6 +110,8 @@ ADAPTIVE_POLICIES: Mapping[str, AdaptivePolicyInfo] = MappingProxyType(
 _ALIASES = {alias: (name, note) for alias, name, note in _core.alias_table}
 _INFOS: list[PolicyInfo | AdaptivePolicyInfo] = [*POLICIES.values(), *ADAPTIVE_POLICIES.values()]
 _PAPER_NAMES = {info.paper_name: info.name for info in _INFOS if info.paper_name}
+_KINDS = {row.name: row.kind for row in PARAMETERS.values()}
+_KINDS |= {row.name: row.kind for row in ADAPTIVE_PARAMETERS.values()}
 
 
 def canonical_name(name: str) -> tuple[str, str | None]:
@@ -126,6 +129,22 @@ def canonical_name(name: str) -> tuple[str, str | None]:
         known = _PAPER_NAMES[name.upper()]
         return known, f'"{name}" is read as "{known}", its name in a prototxt'
     raise InputError(f'lr_policy "{name}" is unknown', remedy=did_you_mean(name, [*POLICIES, *ADAPTIVE_POLICIES]))
+
+
+def read_text(text: str) -> tuple[str, dict[str, Any]]:
+    """The `lr_policy` and the parameters of a text like `tri2:max_lr=0.06,stepsize=2000`; some may be missing.
+
+    Raises InputError for an unknown name or parameter and a value of another kind than its parameter's.
+    """
+    if not isinstance(text, str):
+        raise InputError("a policy's text reads name:key=value,...", got=repr(text))
+    name, parts = split_text(text)
+    return canonical_name(name)[0], read_settings(parts, where=text)
+
+
+def read_settings(parts: Iterable[str], *, where: str) -> dict[str, Any]:
+    """`key=value` texts as parameters of whatever policy; a key given twice makes a list. Raises InputError."""
+    return assignments(parts, _KINDS, where=where)
 
 
 class Policy(_core.PolicyCore):
@@ -209,6 +228,22 @@ class Policy(_core.PolicyCore):
         if "lr_policy" not in values:
             raise InputError("a policy needs lr_policy, its name", got=repr(dict(values)))
         return cls(values["lr_policy"], **{key: value for key, value in values.items() if key != "lr_policy"})
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The policy of a text like `tri2:base_lr=0.01,max_lr=0.06,stepsize=2000`, a list's key repeated.
+
+        Raises InputError, with the text, for whatever the constructor does, and for a part that is no key=value.
+        """
+        name, parameters = read_text(text)
+        try:
+            return cls(name, **parameters)
+        except InputError as error:
+            raise error.at(text) from None
+
+    def to_text(self) -> str:
+        """The text that `parse` reads back as an equal policy."""
+        return written(self._name, self._parameters)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Policy):

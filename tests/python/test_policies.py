@@ -167,6 +167,41 @@ def test_wrong_input_says_rule_got_and_remedy(name: str, parameters: dict[str, o
     assert str(caught.value) == message
 
 
+def test_a_policy_is_read_from_a_text() -> None:
+    assert Policy.parse("tri2:base_lr=0.01,max_lr=0.06,stepsize=2000") == TRI2
+    assert Policy.parse(" TRI2 : base_lr=1e-2, max_lr = .06,,stepsize=2000, ") == TRI2
+    assert TRI2.to_text() == "tri2:base_lr=0.01,max_lr=0.06,stepsize=2000"
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("base_lr", [1 / 3, 1e17, 0.1 + 0.2])
+def test_the_text_of_a_policy_reads_as_the_policy(name: str, base_lr: float) -> None:
+    policy = Policy.from_dict(one_of(name).to_dict() | {"base_lr": base_lr})
+    assert Policy.parse(policy.to_text()) == policy
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trii:base_lr=1", f'lr_policy "trii" is unknown; known: {KNOWN}; did you mean "tri"?'),
+        ("", f'lr_policy "" is unknown; known: {KNOWN}'),
+        ("tri2:base_lr=1", 'tri2:base_lr=1: policy "tri2" needs max_lr'),
+        ("fixed:base_lr", 'fixed:base_lr: a setting reads key=value, got "base_lr"; for example stepsize=2000'),
+        ("fixed:base_lr=x", 'fixed:base_lr=x: base_lr must be a number, got "x"'),
+        ("fixed:base_lr=-1", "fixed:base_lr=-1: base_lr must be a number from 0 to 1e100, got -1"),
+        ("fixed:base_lr=1,base_lr=2", "fixed:base_lr=1,base_lr=2: base_lr is given twice, got 1.0 and 2"),
+        ("fixed:base_lr=1,power=2", 'fixed:base_lr=1,power=2: policy "fixed" takes no power'),
+        ("step:base_lr=1,gamma=1,stepsize=1.5", 'stepsize must be a whole number, got "1.5"'),
+        ("seq1:base_lr=1", 'seq1:base_lr=1: "seq1" observes the training'),
+        (TRI2, "a policy's text reads name:key=value,..., got Policy('tri2'"),
+    ],
+)
+def test_wrong_texts_are_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Policy.parse(text)
+    assert message in str(caught.value)
+
+
 def test_from_dict_needs_the_name() -> None:
     with pytest.raises(InputError, match="needs lr_policy"):
         Policy.from_dict({"base_lr": 0.1})

@@ -9,7 +9,7 @@ from typing import Any
 
 from lrpolicy.cli.common import names_a_solver, read_solver
 from lrpolicy.errors import InputError, did_you_mean
-from lrpolicy.policies import ADAPTIVE_PARAMETERS, ADAPTIVE_POLICIES, PARAMETERS, Policy, canonical_name
+from lrpolicy.policies import ADAPTIVE_POLICIES, Policy, read_settings, read_text
 from lrpolicy.schedules import Schedule
 from lrpolicy.solver.policy_fields import NESTED
 from lrpolicy.stateful import AdaptivePolicy, AnyPolicy, preview
@@ -31,9 +31,6 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
 }
 _SHORTEST = 10_000
 _EXAMPLE_EPOCH = 500
-_KINDS = {name: info.kind for name, info in PARAMETERS.items()} | {
-    name: info.kind for name, info in ADAPTIVE_PARAMETERS.items()
-}
 
 
 @dataclass(frozen=True)
@@ -79,11 +76,9 @@ def parse(target: str, settings: Sequence[str] = ()) -> Named:
         label = f"{Path(target).stem} ({solver.policy.name})"
         length = solver.message.max_iter or natural_length(solver.policy)
         return Named(label, solver.policy, length, test_interval=solver.message.test_interval)
-    name, _, text = target.partition(":")
-    known, _ = canonical_name(name)
-    own = assignments([part for part in text.split(",") if part], where=target)
+    known, own = read_text(target)
     fields = set(example(known).info.parameters) | set(example(known).info.optional)
-    shared = {key: value for key, value in assignments(settings, where="--set").items() if key in fields}
+    shared = {key: value for key, value in read_settings(settings, where="--set").items() if key in fields}
     given = {**shared, **own}
     filled = example(known).parameters
     kind = AdaptivePolicy if known in ADAPTIVE_POLICIES else Policy
@@ -97,46 +92,10 @@ def parse_all(targets: Iterable[str], settings: Sequence[str]) -> list[Named]:
     named = [parse(target, settings if not names_a_solver(target) else ()) for target in targets]
     takers = [entry.policy.info for target, entry in zip(targets, named, strict=True) if not names_a_solver(target)]
     fields = {field for info in takers for field in (*info.parameters, *info.optional)}
-    for key in assignments(settings, where="--set"):
+    for key in read_settings(settings, where="--set"):
         if key not in fields:
             raise InputError(f'no policy named here has "{key}"', where="--set", remedy=did_you_mean(key, fields))
     return named
-
-
-def assignments(parts: Iterable[str], *, where: str) -> dict[str, Any]:
-    """`key=value` texts as parameters; a key given twice makes a list, as in a prototxt. Raises InputError."""
-    values: dict[str, Any] = {}
-    for part in parts:
-        key, equals, text = (piece.strip() for piece in part.partition("="))
-        if not equals or not text:
-            raise InputError(
-                "a setting reads key=value", where=where, got=f'"{part}"', remedy="for example stepsize=2000"
-            )
-        if key not in _KINDS:
-            raise InputError(f'parameter "{key}" is unknown', where=where, remedy=did_you_mean(key, _KINDS))
-        value = _value(key, text, where)
-        if _KINDS[key] == "integers":
-            values[key] = (*values.get(key, ()), value)
-        elif key in values:
-            raise InputError(f"{key} is given twice", where=where, got=f"{values[key]} and {text}")
-        else:
-            values[key] = value
-    return values
-
-
-def _value(key: str, text: str, where: str) -> float | int | str | bool:
-    kind = _KINDS[key]
-    if kind == "text":
-        return text
-    if kind == "flag":
-        if text not in ("true", "false"):
-            raise InputError(f"{key} must be true or false", where=where, got=f'"{text}"')
-        return text == "true"
-    try:
-        return float(text) if kind == "real" else int(text)
-    except ValueError:
-        wanted = "a number" if kind == "real" else "a whole number"
-        raise InputError(f"{key} must be {wanted}", where=where, got=f'"{text}"') from None
 
 
 def natural_length(policy: AnyPolicy) -> int:

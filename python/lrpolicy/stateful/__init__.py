@@ -14,7 +14,7 @@ True
 
 from __future__ import annotations
 
-from lrpolicy.stateful.adaptive import AdaptivePolicy, AdaptiveSchedule, AnyPolicy, policy_from_dict
+from lrpolicy.stateful.adaptive import AdaptivePolicy, AdaptiveSchedule, AnyPolicy, parse_policy, policy_from_dict
 from lrpolicy.stateful.aslr import Aslr, AslrState
 from lrpolicy.stateful.decay import DecaySequence, DecayState, convergence_epoch
 from lrpolicy.stateful.plateau import Plateau, PlateauState, TrainLoss
@@ -38,6 +38,7 @@ __all__ = [
     "TlrWindow",
     "TrainLoss",
     "convergence_epoch",
+    "parse_policy",
     "policy_from_dict",
     "preview",
 ]

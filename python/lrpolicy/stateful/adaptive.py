@@ -14,7 +14,9 @@ from lrpolicy.policies import (
     AdaptivePolicyInfo,
     Policy,
     canonical_name,
+    read_text,
 )
+from lrpolicy.policy_text import written
 from lrpolicy.stateful.aslr import Aslr
 from lrpolicy.stateful.decay import DecaySequence
 from lrpolicy.stateful.plateau import Plateau
@@ -114,6 +116,22 @@ class AdaptivePolicy:
             raise InputError("a policy needs lr_policy, its name", got=repr(dict(values)))
         return cls(values["lr_policy"], **{key: value for key, value in values.items() if key != "lr_policy"})
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The policy of a text like `seq3:base_lr=0.1,strategy=by_oscillate`, a list's key repeated.
+
+        Raises InputError, with the text, for whatever the constructor does, and for a part that is no key=value.
+        """
+        name, parameters = read_text(text)
+        try:
+            return cls(name, **parameters)
+        except InputError as error:
+            raise error.at(text) from None
+
+    def to_text(self) -> str:
+        """The text that `parse` reads back as an equal policy."""
+        return written(self._name, self._parameters)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, AdaptivePolicy):
             return NotImplemented
@@ -137,6 +155,14 @@ def policy_from_dict(values: Mapping[str, Any]) -> AnyPolicy:
     name = values.get("lr_policy")
     adaptive = isinstance(name, str) and name in ADAPTIVE_POLICIES
     return AdaptivePolicy.from_dict(values) if adaptive else Policy.from_dict(values)
+
+
+def parse_policy(text: str) -> AnyPolicy:
+    """The policy of either kind that a text like `tri2:base_lr=0.01,max_lr=0.06,stepsize=2000` names.
+
+    Raises InputError.
+    """
+    return (AdaptivePolicy if read_text(text)[0] in ADAPTIVE_POLICIES else Policy).parse(text)
 
 
 def _value(info: AdaptiveParameterInfo, value: object) -> AdaptiveValue:

@@ -18,7 +18,19 @@ HEADERS = ROOT / "csrc" / "include" / "lrpolicy"
 # From the ground up. A module belongs to the longest entry that names it or a package around it.
 PYTHON_FLOORS = (
     ("_core",),
-    ("__init__", "errors", "records", "policies", "schedules", "stateful", "sweeps", "metrics", "kernels"),
+    (
+        "__init__",
+        "errors",
+        "records",
+        "policy_text",
+        "policies",
+        "schedules",
+        "compositions",
+        "stateful",
+        "sweeps",
+        "metrics",
+        "kernels",
+    ),
     ("prototxt", "solver", "net", "datasets", "caffemodel", "zoo"),
     ("monitor", "live", "engines", "engines.base", "executors", "executors.base"),
     ("engines.torch", "engines.caffe", "executors.local", "executors.ray", "database"),

@@ -11,7 +11,7 @@ import pytest
 from lrpolicy.errors import InputError
 from lrpolicy.policies import ADAPTIVE_PARAMETERS, ADAPTIVE_POLICIES, POLICIES, Policy, canonical_name
 from lrpolicy.solver import Solver
-from lrpolicy.stateful import AdaptivePolicy, Aslr, DecaySequence, Plateau, Tlr, policy_from_dict, preview
+from lrpolicy.stateful import AdaptivePolicy, Aslr, DecaySequence, Plateau, Tlr, parse_policy, policy_from_dict, preview
 from lrpolicy.stateful.decay import SEQUENCES, STRATEGIES
 from lrpolicy.stateful.tlr import SOURCES, VARIANTS
 
@@ -44,9 +44,19 @@ def test_the_table_names_what_the_machines_know() -> None:
 def test_a_policy_is_a_value(policy: AdaptivePolicy) -> None:
     for again in (policy_from_dict(json.loads(json.dumps(policy.to_dict()))), pickle.loads(pickle.dumps(policy))):
         assert again == policy and hash(again) == hash(policy)
+    assert parse_policy(policy.to_text()) == AdaptivePolicy.parse(policy.to_text()) == policy
     other = AdaptivePolicy.from_dict(policy.to_dict() | {"base_lr": 0.75})
     assert other != policy and str(policy).startswith(f"AdaptivePolicy('{policy.name}', base_lr=0.5")
     assert policy != Policy("fixed", base_lr=0.5)
+
+
+def test_a_text_names_a_policy_of_either_kind() -> None:
+    assert parse_policy("fixed:base_lr=0.5") == Policy("fixed", base_lr=0.5)
+    assert parse_policy("TLR:base_lr=0.5,per_tensor=true") == AdaptivePolicy("tlr", base_lr=0.5, per_tensor=True)
+    with pytest.raises(InputError, match=r"^seq1:base_lr=0: base_lr must be .* above 0"):
+        parse_policy("seq1:base_lr=0")
+    with pytest.raises(InputError, match=r'^fixed:base_lr=1: "fixed" is a function of the iteration; make a Policy'):
+        AdaptivePolicy.parse("fixed:base_lr=1")
 
 
 @pytest.mark.parametrize("policy", EVERY, ids=lambda policy: policy.name)

@@ -30,9 +30,10 @@ class PolicyLR(LRScheduler):
     >>> scheduler.get_last_lr()
     [0.01]
 
-    `policy` is a `Policy`, its name with its parameters, the dict of `Policy.to_dict`, or any `Schedule`; a list of
-    these gives each group its own. The rates are the policy's own numbers: the optimizer's lr at the start is kept as
-    `initial_lr` for other schedulers and has no part in them. Call `step()` after every `optimizer.step()`.
+    `policy` is a `Policy`, its name with its parameters, its text ("tri2:base_lr=0.01,..."), the dict of
+    `Policy.to_dict`, or any `Schedule`; a list of these gives each group its own. The rates are the policy's own
+    numbers: the optimizer's lr at the start is kept as `initial_lr` for other schedulers and has no part in them. Call
+    `step()` after every `optimizer.step()`.
 
     A rate depends on the count of steps alone. Nothing drifts, `last_epoch` may be set, and a resumed run goes on bit
     for bit: `load_state_dict` also gives the optimizer back the rates it had, whichever is loaded first. Rates held as
@@ -172,11 +173,11 @@ class _Stepper:
 
 
 def _policies(given: object, parameters: Mapping[str, Any]) -> list[Schedule]:
-    if isinstance(given, str):
+    if isinstance(given, str) and ":" not in given:
         return [Policy(given, **parameters)]
     if parameters:
         raise InputError("parameters go with a policy's name", got=f"{sorted(parameters)} with {given!r}")
-    if isinstance(given, Sequence):
+    if isinstance(given, Sequence) and not isinstance(given, str):
         if not given:
             raise InputError("one policy is needed, or one for each parameter group", got="none")
         return [_policy(item) for item in given]
@@ -184,11 +185,15 @@ def _policies(given: object, parameters: Mapping[str, Any]) -> list[Schedule]:
 
 
 def _policy(given: object) -> Schedule:
+    if isinstance(given, str):
+        return Policy.parse(given)
     if isinstance(given, Mapping):
         return Policy.from_dict(given)
     if isinstance(given, Schedule):
         return given
-    raise InputError("a policy is a Policy, a name with parameters, a dict of them, or a Schedule", got=repr(given))
+    raise InputError(
+        "a policy is a Policy, a name with parameters, its text, a dict of them, or a Schedule", got=repr(given)
+    )
 
 
 def _identity(policy: Schedule) -> dict[str, Any] | str:

@@ -57,9 +57,10 @@ def test_tensor_rates_are_written_in_place_and_rounded_once(policy: Policy) -> N
         ("triangular2", {"base_lr": 0.01, "max_lr": 0.06, "stepsize": 7}),
         (TRI2, {}),
         (TRI2.to_dict(), {}),
+        (TRI2.to_text(), {}),
         ([TRI2], {}),
     ],
-    ids=["name", "alias", "policy", "dict", "list"],
+    ids=["name", "alias", "policy", "dict", "text", "list"],
 )
 def test_a_policy_can_be_given_in_many_ways(given_: tuple[Any, dict[str, Any]]) -> None:
     policy, parameters = given_
