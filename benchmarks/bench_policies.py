@@ -76,11 +76,12 @@ def interleaved(contenders: dict[str, Callable[[], object]], rounds: int) -> Tim
 def bench_ranges(rounds: int) -> Times:
     t = np.arange(COUNT, dtype=np.float64)
     buffer = np.empty(COUNT)
-    contenders: dict[str, Callable[[], object]] = {"fill 8 MB (floor)": lambda: buffer.fill(0.5)}
+    contenders: dict[str, Callable[[], object]] = {"fill 8 MB, one thread": lambda: buffer.fill(0.5)}
     formulas = numpy_formulas()
     for name in POLICIES:
         policy, formula = policy_of(name), formulas[name]
-        contenders[f"{name} lrpolicy"] = lambda policy=policy: policy.rates(range(COUNT))
+        contenders[f"{name} lrpolicy"] = lambda policy=policy: policy.rates(range(COUNT), out=buffer)
+        contenders[f"{name} fresh memory"] = lambda policy=policy: policy.rates(range(COUNT))
         contenders[f"{name} numpy"] = lambda formula=formula: formula(t)
     return interleaved(contenders, rounds)
 

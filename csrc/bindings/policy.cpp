@@ -52,26 +52,28 @@ void check_iteration(std::int64_t t) {
   }
 }
 
-py::array_t<double> rates_of_range(const PolicyCore& core, std::int64_t first, std::int64_t stride,
-                                   std::int64_t count) {
+using Rates = py::array_t<double, py::array::c_style>;
+using Iterations = py::array_t<std::int64_t, py::array::c_style>;
+
+// Both write into `out`, whose shape the caller has checked.
+void fill_range(const PolicyCore& core, std::int64_t first, std::int64_t stride, Rates& out) {
+  const std::int64_t count = out.size();
   if (count > 0) {
     check_iteration(first);
     check_iteration(first + stride * (count - 1));
   }
-  py::array_t<double> out(count);
-  lrpolicy_fill_rates_simd(&core.policy, first, stride, count, out.mutable_data());
-  return out;
+  double* const rates = out.mutable_data();
+  const py::gil_scoped_release others_may_run;
+  lrpolicy_fill_rates_simd(&core.policy, first, stride, count, rates);
 }
 
-py::array_t<double> rates_of_array(const PolicyCore& core, const py::array_t<std::int64_t, py::array::c_style>& ts) {
-  py::array_t<double> out(std::vector<py::ssize_t>(ts.shape(), ts.shape() + ts.ndim()));
+void fill_array(const PolicyCore& core, const Iterations& ts, Rates& out) {
   double* const rates = out.mutable_data();
   const auto rate_at = best_target().rate;
   for (py::ssize_t i = 0; i < ts.size(); ++i) {
     check_iteration(ts.data()[i]);
     rates[i] = rate_at(core.policy, ts.data()[i]);
   }
-  return out;
 }
 
 // The C++ object behind a bound one, for plain C methods: pybind11's dispatcher alone would cost more than a rate. It
@@ -171,8 +173,8 @@ void bind_policy(py::module_& module) {
   const py::class_<PolicyCore> type =
       py::class_<PolicyCore>(module, "PolicyCore", "A policy, prepared: lrpolicy.policies.Policy is its Python face.")
           .def(py::init<const std::string&, const py::dict&>(), py::arg("name"), py::arg("fields"))
-          .def("_rates_of_range", &rates_of_range, py::arg("first"), py::arg("stride"), py::arg("count"))
-          .def("_rates_of_array", &rates_of_array, py::arg("ts"));
+          .def("_fill_range", &fill_range, py::arg("first"), py::arg("stride"), py::arg("out").noconvert())
+          .def("_fill_array", &fill_array, py::arg("ts"), py::arg("out").noconvert());
   add_method(type, &rate_definition);
 
   const py::class_<PolicyStepper> stepper =

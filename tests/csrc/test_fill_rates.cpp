@@ -62,6 +62,19 @@ TEST(FillRates, ShortPeriodsAndStepsKeepTheBits) {
   }
 }
 
+TEST(FillRates, ThreadsKeepTheBits) {
+  constexpr std::int64_t kLong = 300000;  // more than two threads' ranges
+  for (const auto& each : one_of_each()) {
+    const NamedPolicy policy(each.first, each.second);
+    for (const Range& range : {Range{17, 1, kLong}, Range{5, 3, kLong}, Range{kLong, -1, kLong}}) {
+      std::vector<double> expected(kLong), actual(kLong);
+      lrpolicy_fill_rates_reference(&*policy, range.first, range.stride, range.count, expected.data());
+      lrpolicy_fill_rates_simd(&*policy, range.first, range.stride, range.count, actual.data());
+      expect_same_bits(expected, actual, each.first);
+    }
+  }
+}
+
 TEST(FillRates, SingleRatesAreTheSameOnEveryInstructionSet) {
   for (const auto& each : one_of_each()) {
     const NamedPolicy policy(each.first, each.second);

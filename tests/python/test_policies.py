@@ -107,6 +107,40 @@ def test_iterations_may_be_any_whole_number_type() -> None:
         assert TRI2.rate(t) == 0.06
 
 
+def test_rates_go_into_memory_of_the_caller() -> None:
+    out = np.full(400_000, -1.0)
+    assert TRI2.rates(range(400_000), out=out) is out
+    assert (
+        out.tobytes() == np.concatenate([TRI2.rates(range(t, t + 50_000)) for t in range(0, 400_000, 50_000)]).tobytes()
+    )
+    ts = np.array([[5, 0], [7, 2000]])
+    assert TRI2.rates(ts, out[:4].reshape(2, 2)).tolist() == [[TRI2.rate(int(t)) for t in row] for row in ts]
+    assert TRI2.rates(range(0), np.empty(0)).size == 0
+
+
+READ_ONLY = np.zeros(3)
+READ_ONLY.flags.writeable = False
+
+
+@pytest.mark.parametrize(
+    ("out", "got"),
+    [
+        (np.zeros(3, np.float32), "float32, (3,), contiguous"),
+        (np.zeros(4), "float64, (4,), contiguous"),
+        (np.zeros(6)[::2], "float64, (3,), not contiguous"),
+        (READ_ONLY, "float64, (3,), contiguous, read-only"),
+    ],
+)
+def test_memory_that_does_not_fit_is_refused_and_untouched(out: np.ndarray, got: str) -> None:
+    with pytest.raises(InputError) as caught:
+        TRI2.rates(range(3), out=out)
+    rule = "out is a writeable, C-contiguous float64 array of shape (3,)"
+    assert str(caught.value) == f"{rule}, got {got}"
+    assert not out.any()
+    with pytest.raises(InputError, match="out is a NumPy array, got list"):
+        TRI2.rates(range(3), out=[0.0, 0.0, 0.0])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("t", [-1, 2**50 + 1, 10**40, 1.0, "1", None, np.float64(3), [1]])
 def test_wrong_iterations_are_refused(t: object) -> None:
     with pytest.raises(InputError, match="an iteration is a whole number from 0 to 2\\^50, got"):

@@ -89,6 +89,13 @@ LRPOLICY_FUNCTION DoubleDouble divide(DoubleDouble a, DoubleDouble b) {
   return add(quick_two_sum(first, second), rest2.hi / b.hi);
 }
 
+// a / b for normalised a and b, with a relative error near 2^-102: a quotient that goes into one more operation.
+LRPOLICY_FUNCTION DoubleDouble loose_divide(DoubleDouble a, DoubleDouble b) {
+  const double quotient = a.hi / b.hi;
+  const DoubleDouble product = two_product(quotient, b.hi);
+  return {quotient, (((a.hi - product.hi) - product.lo) + (a.lo - quotient * b.lo)) / b.hi};
+}
+
 }  // namespace lrpolicy
 
 #endif  // LRPOLICY_DOUBLE_DOUBLE_HPP_

@@ -123,7 +123,7 @@ LRPOLICY_FUNCTION DoubleDouble sigmoid(const Policy& p, double t) {
   const double distance = l_less_t < 0 ? -l_less_t : l_less_t;
   const DoubleDouble q = exp2_of(loose_product(two_product(-p.parameters.gamma, distance), log2_of_e()));
   const DoubleDouble above = {l_less_t > 0 ? q.hi : 1, l_less_t > 0 ? q.lo : 0};
-  return divide(above, add(q, 1));
+  return loose_divide(above, add(q, 1));
 }
 
 // |k0 - k1| * g + min(k0, k1), rounded once, not below min_lr.

@@ -1,8 +1,16 @@
 #include "../fill_rates.hpp"
 
+#include "../settings.hpp"
+#include "../threads.hpp"
 #include "targets.hpp"
 
 namespace lrpolicy {
+namespace {
+
+// Iterations in one thread's range: a thread that wakes up late costs little, and a period computed anew less.
+constexpr std::int64_t kRatesGrain = 1 << 17;
+
+}  // namespace
 
 const Target& best_target() {
 #if defined(LRPOLICY_X86_TARGETS)
@@ -21,5 +29,9 @@ const Target& best_target() {
 
 void lrpolicy_fill_rates_simd(const lrpolicy::Policy* policy, std::int64_t first, std::int64_t stride,
                               std::int64_t count, double* out) {
-  lrpolicy::best_target().fill_rates(*policy, first, stride, count, out);
+  const lrpolicy::Target& target = lrpolicy::best_target();
+  lrpolicy::for_ranges(count, lrpolicy::kRatesGrain, lrpolicy::settings().threads,
+                       [&](std::int64_t begin, std::int64_t end) {
+                         target.fill_rates(*policy, first + begin * stride, stride, end - begin, out + begin);
+                       });
 }
