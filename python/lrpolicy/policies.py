@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrpolicy import _core
 from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.iterations import as_iterations, check_iterations, room_for
 from lrpolicy.policy_text import assignments, split_text, written
 
 ParameterValue = float | int | tuple[int, ...]
@@ -210,16 +211,14 @@ class Policy(_core.PolicyCore):
         """
         if isinstance(ts, range):
             if not ts:
-                return _room((0,), out)
-            self.rate(ts[0]), self.rate(ts[-1])  # either end outside 0 .. 2^50 is refused here
-            out = _room((len(ts),), out)
+                return room_for((0,), out)
+            check_iterations(min(ts[0], ts[-1]), max(ts[0], ts[-1]))
+            out = room_for((len(ts),), out)
             self._fill_range(ts[0], ts.step if len(ts) > 1 else 1, out)
             return out
-        array = _as_array(ts)
-        out = _room(array.shape, out)
-        if array.size:
-            self.rate(array.min()), self.rate(array.max())
-            self._fill_array(np.asarray(array, dtype=np.int64, order="C"), out)
+        iterations = as_iterations(ts)
+        out = room_for(iterations.shape, out)
+        self._fill_array(iterations, out)
         return out
 
     def to_dict(self) -> dict[str, Any]:
@@ -263,30 +262,6 @@ class Policy(_core.PolicyCore):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Policy.from_dict, (self.to_dict(),)
-
-
-def _as_array(ts: ArrayLike) -> NDArray[np.integer[Any]]:
-    try:
-        array = np.asarray(ts)
-    except (TypeError, ValueError):
-        raise InputError("iterations are a range or an array of whole numbers", got=repr(ts)) from None
-    if array.size and array.dtype.kind not in "iu":
-        raise InputError("iterations are whole numbers", got=f"an array of {array.dtype}")
-    return array
-
-
-def _room(shape: tuple[int, ...], out: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """`out`, if the rates may go there; new memory if there is none."""
-    if out is None:
-        return np.empty(shape)
-    if not isinstance(out, np.ndarray):
-        raise InputError("out is a NumPy array", got=type(out).__name__)
-    flags = out.flags
-    if out.dtype != np.float64 or out.shape != shape or not (flags.c_contiguous and flags.writeable):
-        kind = f"{out.dtype}, {out.shape}, {'' if flags.c_contiguous else 'not '}contiguous"
-        got = f"{kind}{'' if flags.writeable else ', read-only'}"
-        raise InputError(f"out is a writeable, C-contiguous float64 array of shape {shape}", got=got)
-    return out
 
 
 def _value(info: ParameterInfo, value: object) -> ParameterValue:

@@ -5,20 +5,33 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import click
 
 from lrpolicy.cli import specs
 from lrpolicy.cli.common import examples, json_option, note, print_json
-from lrpolicy.cli.specs import Named
+from lrpolicy.compositions import Chain, Ramp, parse_chain
 from lrpolicy.errors import InputError
 from lrpolicy.plots import plot_schedules, terminal_plot
 from lrpolicy.plots.schedules import Scale
+from lrpolicy.policies import Policy
+from lrpolicy.schedules import Schedule
 from lrpolicy.stateful import AdaptivePolicy
 
 _JSON_POINTS = 1001
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """What is drawn, how much of it is worth drawing, and what it is in JSON."""
+
+    label: str
+    schedule: Schedule
+    length: int
+    description: dict[str, Any]
 
 
 @click.command(
@@ -26,6 +39,7 @@ _JSON_POINTS = 1001
         "lrpolicy plot tri2 --terminal",
         "lrpolicy plot tri tri2 triexp --set stepsize=2000 -o cycles.png",
         "lrpolicy plot exp:base_lr=0.01,gamma=0.999 my_solver.prototxt -o both.svg",
+        "lrpolicy plot 'warm_up:iterations=500 >> fixed:base_lr=0.1 >> cool_down:iterations=2000,at=8000'",
     )
 )
 @click.argument("targets", metavar="NAME|SOLVER...", nargs=-1, required=True)
@@ -51,51 +65,74 @@ def plot(
     """Draw policies as a picture or in the terminal.
 
     Each argument is a policy (tri2), a policy with its own values (tri2:max_lr=0.06,stepsize=2000), a solver prototxt,
-    or a set-up that lrpolicy ships. Values that nobody gives are taken from an example, and a note says which. Of the
+    a set-up that lrpolicy ships, or several joined by >>: warm_up:iterations=N first, policies with `for N` between,
+    cool_down:iterations=N,at=T last. Values that nobody gives are taken from an example, and a note says which. Of the
     policies that observe the training only the sequences that advance by_epoch can be drawn.
     """
-    named = specs.parse_all(targets, settings)
-    schedules = {label: entry.schedule for label, entry in zip(_labels(named), named, strict=True)}
-    for entry in named:
-        if entry.from_example:
-            note(f"{entry.label}: {specs.setting_text(entry.policy, entry.from_example)} (an example; use --set)")
-        if isinstance(entry.policy, AdaptivePolicy):
-            note(f"{entry.label}: drawn with a test pass after every {entry.test_interval} iterations")
-    length = max_iter or max(entry.length for entry in named)
+    curves = _curves(targets, settings)
+    schedules = {curve.label: curve.schedule for curve in curves}
+    length = max_iter or max(curve.length for curve in curves)
     if output is not None:
         plot_schedules(schedules, length, output, scale=cast(Scale, scale))
     if as_json:
-        print_json({"max_iter": length, "output": str(output) if output else None, "curves": _curves(named, length)})
+        print_json(
+            {
+                "max_iter": length,
+                "output": str(output) if output else None,
+                "curves": [_points(curve, length) for curve in curves],
+            }
+        )
         return
     if output is not None:
-        click.echo(f"{output}: {len(named)} {'policies' if len(named) > 1 else 'policy'}, {length} iterations")
+        click.echo(f"{output}: {len(curves)} {'policies' if len(curves) > 1 else 'policy'}, {length} iterations")
     if terminal or output is None:
         width = min(shutil.get_terminal_size((80, 24)).columns, 120)
         color = sys.stdout.isatty()
         click.echo(terminal_plot(schedules, length, width=width, scale=cast(Scale, scale), color=color))
 
 
-def _labels(named: Sequence[Named]) -> list[str]:
-    """The labels, which must tell the curves apart. Raises InputError when one is given twice."""
-    labels = [entry.label for entry in named]
+def _curves(targets: Sequence[str], settings: Sequence[str]) -> list[_Curve]:
+    """What each target names, in order; notes say what was taken from examples. Raises InputError."""
+    named = iter(specs.parse_all([target for target in targets if ">>" not in target], settings))
+    curves = [_chained(target) if ">>" in target else _named(next(named)) for target in targets]
+    labels = [curve.label for curve in curves]
     for label in labels:
         if labels.count(label) > 1:
             raise InputError(
                 f'"{label}" is named twice', remedy=f"give each its own values, as in {label}:base_lr=0.01"
             )
-    return labels
+    return curves
 
 
-def _curves(named: Sequence[Named], length: int) -> list[dict[str, object]]:
-    """At most 1001 evenly spaced points of each curve."""
-    step = max(1, length // (_JSON_POINTS - 1))
-    iterations = range(0, length, step)
-    return [
-        {
-            "label": entry.label,
-            "policy": entry.policy.to_dict(),
-            "iterations": list(iterations),
-            "rates": entry.schedule.rates(iterations).tolist(),
-        }
-        for entry in named
-    ]
+def _named(entry: specs.Named) -> _Curve:
+    if entry.from_example:
+        note(f"{entry.label}: {specs.setting_text(entry.policy, entry.from_example)} (an example; use --set)")
+    schedule = entry.schedule
+    if isinstance(entry.policy, AdaptivePolicy):
+        note(f"{entry.label}: drawn with a test pass after every {entry.test_interval} iterations")
+    return _Curve(entry.label, schedule, entry.length, entry.policy.to_dict())
+
+
+def _chained(text: str) -> _Curve:
+    chain = parse_chain(text)
+    label = " >> ".join(part.partition(":")[0].strip() for part in text.split(">>"))
+    return _Curve(label, chain, chain.length or _natural_length(chain), {"chain": text})
+
+
+def _natural_length(chain: Chain) -> int:
+    """Up to its last part, and what that one needs."""
+    first, last = chain.parts[-1]
+    if isinstance(last, Ramp):
+        return first + last.iterations * 5 // 4
+    return first + specs.natural_length(cast(Policy, last))
+
+
+def _points(curve: _Curve, length: int) -> dict[str, object]:
+    """At most 1001 evenly spaced points."""
+    iterations = range(0, length, max(1, length // (_JSON_POINTS - 1)))
+    return {
+        "label": curve.label,
+        "policy": curve.description,
+        "iterations": list(iterations),
+        "rates": curve.schedule.rates(iterations).tolist(),
+    }

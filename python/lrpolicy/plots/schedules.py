@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lrpolicy.errors import InputError
 from lrpolicy.plots.picture import label_at_right, picture
@@ -23,6 +23,8 @@ _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 _BINS = 1500
 # More curves than this end too close to each other to be named at their ends: a key beside the axes names them.
 _MOST_LABELLED = 5
+# A longer name does not fit beside the axes: a key inside them names the curves.
+_LONGEST_LABEL = 18
 
 
 def plot_schedules(
@@ -47,15 +49,19 @@ def plot_schedules(
         raise InputError("there is no schedule to plot")
     curves = [read_rates(schedule, max_iter) for schedule in schedules.values()]
     with picture(Path(path), 9.0, 4.8) as figure:
-        axes = figure.add_axes((0.09, 0.12, 0.74, 0.79))
+        long = max(map(len, schedules)) > _LONGEST_LABEL
+        axes = figure.add_axes((0.09, 0.12, 0.88 if long else 0.74, 0.79))
         axes.set_title(title, parse_math=False)
         styles = [(COLORS[i % 7], _DASHES[i // 7 % 3]) for i in range(len(curves))]
         for (x, y), (color, dashes) in zip((envelope(curve, _BINS) for curve in curves), styles, strict=True):
             axes.plot(x, y, color=color, linestyle=dashes)
         dress_rate_axes(axes, curves, max_iter, scale)
         axes.set_xlabel("iteration")
-        if len(curves) > _MOST_LABELLED:
-            key = axes.legend(axes.lines, schedules, loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False)
+        if long or len(curves) > _MOST_LABELLED:
+            place: dict[str, Any] = {"loc": "best"}
+            if not long:
+                place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0), "frameon": False}
+            key = axes.legend(axes.lines, schedules, **place)
             for text in key.get_texts():
                 text.set_parse_math(False)
         else:

@@ -22,6 +22,7 @@ PYTHON_FLOORS = (
         "__init__",
         "errors",
         "records",
+        "iterations",
         "policy_text",
         "policies",
         "schedules",

@@ -1,4 +1,4 @@
-"""The schedules that observe a loss, seq1 to seq4 and plateau, as PyTorch schedulers."""
+"""The schedules that observe a loss, seq1 to seq4, plateau and switches, as PyTorch schedulers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,29 @@ from typing import Any, SupportsFloat
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lrpolicy.compositions import SwitchOnPlateau, SwitchState
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch.groups import check_optimizer, unshare_rates, write_rates
 from lrpolicy.integrations.torch.saving import check_count, check_saved, listed, restored_rates, saved_rates
 from lrpolicy.stateful import DecaySequence, DecayState, Plateau, PlateauState, TrainLoss
 from lrpolicy.stateful.values import whole
 
-FeedbackSchedule = DecaySequence | Plateau
+FeedbackSchedule = DecaySequence | Plateau | SwitchOnPlateau
+FeedbackState = DecayState | PlateauState | SwitchState
+
+_STATES: dict[type, type[FeedbackState]] = {
+    DecaySequence: DecayState,
+    Plateau: PlateauState,
+    SwitchOnPlateau: SwitchState,
+}
 
 
 class FeedbackLR(LRScheduler):
     """Sets the rate of every parameter group to that of a schedule which observes a loss: `step(loss)`.
 
-    `schedule` is a `DecaySequence` (call `step` with the validation loss after every epoch) or a `Plateau` (with the
-    smoothed training loss, after every iteration, or any other pace in which its winsizes are counted); a list gives
-    each group its own. The rates are the schedule's own numbers, its base_lr first.
+    `schedule` is a `DecaySequence` (call `step` with the validation loss after every epoch), a `Plateau` or a
+    `SwitchOnPlateau` (with the smoothed training loss, after every iteration, or any other pace in which its winsizes
+    are counted); a list gives each group its own. The rates are the schedule's own numbers, its base_lr first.
 
     Called like `ReduceLROnPlateau`, and Lightning takes it as one: {"scheduler": ..., "monitor": "val_loss",
     "reduce_on_plateau": True}. A loss that is not finite is what the schedule says it is, never an improvement.
@@ -37,11 +45,11 @@ class FeedbackLR(LRScheduler):
         self.schedules = list(schedule) if isinstance(schedule, Sequence) else [schedule]
         for each in self.schedules:
             if not isinstance(each, FeedbackSchedule):
-                raise InputError("FeedbackLR follows a DecaySequence or a Plateau", got=repr(each))
+                raise InputError("FeedbackLR follows a DecaySequence, a Plateau or a SwitchOnPlateau", got=repr(each))
         if len(self.schedules) != 1:
             check_count(len(self.schedules), optimizer)
             unshare_rates(optimizer.param_groups)
-        self.states: list[DecayState | PlateauState] = [each.init() for each in self.schedules]
+        self.states: list[FeedbackState] = [each.init() for each in self.schedules]
         super().__init__(optimizer)
 
     def _initial_step(self) -> None:
@@ -60,13 +68,19 @@ class FeedbackLR(LRScheduler):
         self._step_count += 1
         self._write()
 
-    def _observed(self, schedule: FeedbackSchedule, state: Any, loss: float) -> DecayState | PlateauState:
-        if isinstance(schedule, Plateau):
-            return schedule.update(state, TrainLoss(self.last_epoch, loss))
-        return schedule.update(state, loss)
+    def _observed(self, schedule: FeedbackSchedule, state: Any, loss: float) -> FeedbackState:
+        if isinstance(schedule, DecaySequence):
+            return schedule.update(state, loss)
+        if isinstance(schedule, SwitchOnPlateau):  # the next schedule's first rate is for the update that follows
+            return schedule.update(state, TrainLoss(self.last_epoch + 1, loss))
+        return schedule.update(state, TrainLoss(self.last_epoch, loss))
 
     def _write(self) -> None:
         write_rates(self.optimizer.param_groups, self.get_lr())
+        self._remember()
+
+    def _remember(self) -> None:
+        """Keep the groups' rates for `get_last_lr`."""
         self._last_lr = [
             group["lr"] if isinstance(group["lr"], float) else group["lr"].clone()
             for group in self.optimizer.param_groups
@@ -75,7 +89,8 @@ class FeedbackLR(LRScheduler):
     def get_lr(self) -> list[float]:  # type: ignore[override]
         """The rate of each group until the next loss. Raises InputError."""
         states: list[Any] = self.states
-        rates = [schedule.rate(state) for schedule, state in zip(self.schedules, states, strict=True)]
+        pairs = zip(self.schedules, states, strict=True)
+        rates = [schedule.rate(state, self.last_epoch) for schedule, state in pairs]
         if len(rates) == 1:
             return rates * len(self.optimizer.param_groups)
         check_count(len(rates), self.optimizer)
@@ -100,11 +115,12 @@ class FeedbackLR(LRScheduler):
                 "this is the state of another schedule", got=f"that of {state_dict['schedules']} for {own}"
             )
         states = listed(state_dict, "states", len(own))
-        kinds = [PlateauState if isinstance(schedule, Plateau) else DecayState for schedule in self.schedules]
-        loaded = [kind.from_dict(state) for kind, state in zip(kinds, states, strict=True)]
+        pairs = zip(self.schedules, states, strict=True)
+        loaded = [_STATES[type(schedule)].from_dict(state) for schedule, state in pairs]
         count, steps = (
             whole("last_epoch", state_dict["last_epoch"], 0),
             whole("_step_count", state_dict["_step_count"], 0),
         )
         write_rates(self.optimizer.param_groups, restored_rates(self, state_dict))
         self.states, self.last_epoch, self._step_count = loaded, count, steps
+        self._remember()

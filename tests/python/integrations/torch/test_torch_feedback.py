@@ -15,6 +15,8 @@ from torch import nn
 from torch.optim import lr_scheduler as theirs
 from torch_support import loss_of, parameter, sgd, small_net
 
+from lrpolicy import Policy
+from lrpolicy.compositions import SwitchOnPlateau
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch import ASLR, FeedbackLR
 from lrpolicy.stateful import Aslr, DecaySequence, Plateau
@@ -232,7 +234,7 @@ def grown() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: FeedbackLR(sgd(), "seq3"), "follows a DecaySequence or a Plateau"),
+        (lambda: FeedbackLR(sgd(), "seq3"), "follows a DecaySequence, a Plateau or a SwitchOnPlateau"),
         (lambda: FeedbackLR(sgd(3), [SEQ3, SEQ3]), "the optimizer has 3, got 2"),
         (lambda: FeedbackLR(sgd(), []), "the optimizer has 1, got 0"),
         (lambda: FeedbackLR(small_net(), SEQ3), "got a Sequential"),
@@ -266,3 +268,18 @@ def test_a_wrong_state_is_refused_and_changes_nothing(make: Any) -> None:
         with pytest.raises(InputError, match=missing):
             scheduler.load_state_dict({key: value for key, value in before.items() if key != missing})
     assert scheduler.state_dict() == before
+
+
+def test_a_switch_counts_the_next_schedule_from_its_first_update() -> None:
+    first, second = Policy("fixed", base_lr=0.1), Policy("exp", base_lr=0.05, gamma=0.5)
+    optimizer = sgd()
+    scheduler = FeedbackLR(optimizer, SwitchOnPlateau([first, second], [3]))
+    rates = []
+    for loss in [3.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]:
+        rates.append(optimizer.param_groups[0]["lr"])
+        scheduler.step(loss)
+    assert rates == [0.1] * 6 + [0.05, 0.025]
+    other = FeedbackLR(sgd(), SwitchOnPlateau([first, second], [3]))
+    other.load_state_dict(scheduler.state_dict())
+    assert other.states == scheduler.states
+    assert other.get_last_lr() == [0.0125]
