@@ -19,3 +19,13 @@ def real_data() -> Path:
     if missing:
         pytest.skip(f"LRPOLICY_DATA={folder} has no {' and no '.join(missing)} folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def caffe_binary() -> Path:
+    """The patched Caffe named by LRPOLICY_CAFFE, or that of `make caffe`; without one the test is skipped."""
+    built = Path(__file__).resolve().parents[1] / "build" / "caffe" / "bin" / "caffe"
+    binary = Path(os.environ.get("LRPOLICY_CAFFE") or built)
+    if not os.access(binary, os.X_OK):
+        pytest.skip(f"no patched Caffe at {binary}: make caffe, or name one in LRPOLICY_CAFFE")
+    return binary.absolute()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -131,9 +130,6 @@ def _engine_checks() -> Iterable[Check]:
         except LrpolicyError as error:
             yield Check(f"engine {name}", _MISSING, "", str(error))
     yield from _torch_checks()
-    caffe = shutil.which("caffe")
-    remedy = "" if caffe else "only needed to compare with Caffe itself; see caffe_patch/README.md"
-    yield Check("caffe", _OK if caffe else _MISSING, caffe or "no caffe on the PATH", remedy)
 
 
 def _torch_checks() -> Iterable[Check]:

@@ -37,7 +37,7 @@ from lrpolicy.records import Measurement, Protocol, TrialOutcome, TrialStatus
     show_default=True,
     help="Measure on a validation split while training, or on the test set as the paper does.",
 )
-@click.option("--engine", default="torch", show_default=True, help="What trains.")
+@click.option("--engine", default="torch", show_default=True, help="What trains: torch, or caffe.")
 @click.option("--device", default="cpu", show_default=True, help="Where it trains: cpu, cuda, cuda:1.")
 @click.option("--snapshot-prefix", type=click.Path(path_type=Path), help="Where snapshots go.  [default: the solver's]")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on from a .solverstate.")

@@ -78,7 +78,7 @@ EXAMPLES = examples(
     show_default=True,
     help="Select on a validation split, or on the test set as the paper does.",
 )
-@click.option("--engine", default="torch", show_default=True, help="What trains.")
+@click.option("--engine", default="torch", show_default=True, help="What trains: torch, or caffe.")
 @click.option("--device", default="cpu", show_default=True, help="Where it trains: cpu, cuda, cuda:1.")
 @click.option("--workers", type=click.IntRange(1), help="Trials at a time.  [default: one for each core]")
 @click.option("--dsn", help="PostgreSQL server for the results.  [default: LRPOLICY_DSN, else an embedded server]")

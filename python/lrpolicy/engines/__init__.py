@@ -9,7 +9,7 @@ from lrpolicy.engines.base import Engine
 from lrpolicy.engines.function import FunctionEngine
 from lrpolicy.errors import InputError, did_you_mean
 
-ENGINES = {"torch": "lrpolicy.engines.torch:TorchEngine"}
+ENGINES = {"caffe": "lrpolicy.engines.caffe:CaffeEngine", "torch": "lrpolicy.engines.torch:TorchEngine"}
 
 
 def load_engine(name: str) -> Engine:

@@ -5,18 +5,23 @@ Every engine that trains Caffe nets describes its jobs so; `lrpolicy recommend` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from lrpolicy.datasets import Dataset, Examples, open_source, split_validation, validation_size
+from lrpolicy.caffemodel import Array, read_mean
+from lrpolicy.datasets import Dataset, Examples, mean_image, open_source, split_validation, validation_size
 from lrpolicy.errors import InputError
 from lrpolicy.net import DATA_TYPES, LAYER_TYPES, Net, Shape, fingerprint, infer, parameters, weight_count
 from lrpolicy.records import DatasetInfo, NetworkInfo, Protocol, Split, Task
 from lrpolicy.solver import Solver
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,101 @@ class DataSource:
             rule = f"the files of a {self.layer.type} layer are not read"
             raise InputError(rule, where=where, remedy="pass --data with a folder that holds the examples")
         return open_source(source, self.split, data=data, base=Path(self.net.path).parent, where=where)
+
+    def mean_image(self, train: Examples, served: Examples, data: Path | None) -> Array | None:
+        """The mean_file of transform_param, (channels, height, width) like the images of `served`; None without one.
+
+        A file that does not exist is computed from `train` when `data` is given. Raises InputError where it is neither
+        there nor to be computed, or has another shape.
+        """
+        param, where = self.layer.transform_param, self.net.where(self.layer, "transform_param")
+        if not param.HasField("mean_file"):
+            return None
+        if param.mean_value:
+            raise InputError("mean_file and mean_value exclude each other", where=where)
+        path = Path(param.mean_file)
+        for place in (path, Path(self.net.path).parent / path):
+            if place.exists():
+                mean = read_mean(place)
+                if mean.shape != served.shape:
+                    rule = f"the mean must have the images' shape {served.shape}"
+                    raise InputError(rule, where=str(place), got=mean.shape)
+                return mean
+        if data is None:
+            remedy = "pass --data to have it computed from the training examples"
+            raise InputError(f'mean_file "{path}" does not exist', where=where, remedy=remedy)
+        _log.info('mean_file "%s" does not exist: the mean of %s is taken', path, train.name)
+        return mean_image(repadded(train, served.padding))
+
+
+class Scores(NamedTuple):
+    """The blob that holds a classifier's scores (n, classes), and how many classes that is."""
+
+    blob: str
+    classes: int
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The two phases of a net, filtered, each with its only data layer."""
+
+    train: Net
+    train_message: Any
+    train_data: DataSource
+    test: Net
+    test_message: Any
+    test_data: DataSource
+
+    @classmethod
+    def of(cls, source: Solver | Net) -> Self:
+        """The phases of a solver (its first test net), or of a net. Raises InputError where files do not fit."""
+        if isinstance(source, Net):
+            train, test = source, source
+            train_message, test_message = source.for_state("TRAIN"), source.for_state("TEST")
+        else:
+            train, train_message = source.train_net(), source.train_parameter()
+            tests, messages = source.test_nets(), source.test_parameters()
+            test, test_message = (tests[0], messages[0]) if tests else (train, train.for_state("TEST"))
+        return cls(
+            train,
+            train_message,
+            DataSource.of(train, train_message, Split.TRAIN),
+            test,
+            test_message,
+            DataSource.of(test, test_message, Split.TEST),
+        )
+
+    def scores(self, test_shapes: Mapping[int, tuple[Sequence[Shape], Sequence[Shape]]], class_count: int) -> Scores:
+        """The scores of the test phase: what the last SoftmaxWithLoss reads.
+
+        `test_shapes` is what `infer` says of the test phase. Raises InputError for a net that is no classifier, or has
+        fewer classes than the data.
+        """
+        for message in (self.test_message, self.train_message):
+            losses = [layer for layer in message.layer if layer.type == "SoftmaxWithLoss"]
+            if losses:
+                break
+        else:
+            rule = "the net is not a classifier with a SoftmaxWithLoss layer, which the metrics need"
+            raise InputError(rule, where=self.train.path, remedy="add one that reads the scores and the labels")
+        blob, where = losses[-1].bottom[0], self.test.path
+        shapes = [
+            shape
+            for index, layer in enumerate(self.test_message.layer)
+            for name, shape in zip(layer.top, test_shapes[index][1], strict=False)
+            if name == blob
+        ]
+        if not shapes:
+            rule = f'the scores "{blob}" that "{losses[-1].name}" reads do not exist in the TEST phase'
+            raise InputError(rule, where=where, remedy="include the layers that make them in both phases")
+        classes = math.prod(shapes[-1][1:])
+        if len(shapes[-1]) < 2 or shapes[-1][1] != classes:
+            rule = f'the scores "{blob}" must have one number for each class'
+            raise InputError(rule, where=where, got=shapes[-1])
+        if classes < class_count:
+            rule = f'the data has {class_count} classes: the scores "{blob}" need one number for each'
+            raise InputError(rule, where=where, got=classes)
+        return Scores(str(blob), classes)
 
 
 @dataclass(frozen=True)
@@ -112,16 +212,9 @@ def describe(
     Raises:
         InputError: files or shapes do not fit.
     """
-    if isinstance(source, Net):
-        train, test = source, source
-        train_message, test_message = source.for_state("TRAIN"), source.for_state("TEST")
-    else:
-        train, train_message = source.train_net(), source.train_parameter()
-        tests, messages = source.test_nets(), source.test_parameters()
-        test, test_message = (tests[0], messages[0]) if tests else (train, train.for_state("TEST"))
-    feed = DataSource.of(train, train_message, Split.TRAIN)
-    dataset = _dataset(feed, DataSource.of(test, test_message, Split.TEST), data)
-    network = describe_network(train, train_message, {feed.layer.name: dataset.train.shape})
+    phases = Phases.of(source)
+    dataset = _dataset(phases.train_data, phases.test_data, data)
+    network = describe_network(phases.train, phases.train_message, {phases.train_data.layer.name: dataset.train.shape})
     held_out = 0 if protocol is Protocol.PAPER else validation_size(dataset.train)
     return Task(framework, network, dataset.info(held_out))
 

@@ -246,3 +246,8 @@ class _Scan:
         taken = self._tokens[self._next]
         self._next = min(self._next + 1, len(self._tokens) - 1)
         return taken
+
+
+def to_text(message: Any) -> str:
+    """A message as prototxt."""
+    return str(text_format.MessageToString(message))

@@ -103,7 +103,7 @@ def test_a_training_that_diverges_fails_with_its_reason(folder, capsys):
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--resume", "missing.solverstate"], "missing.solverstate"),
         (["--device", "tpu"], 'device "tpu" is unknown'),
-        (["--engine", "tork"], 'engine "tork" is unknown; known: torch; did you mean "torch"?'),
+        (["--engine", "tork"], 'engine "tork" is unknown; known: caffe, torch; did you mean "torch"?'),
     ],
 )
 def test_wrong_options(folder, capsys, arguments, message):

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 
 from lrpolicy.engines.base import Observer, TrainingJob
-from lrpolicy.engines.torch.data import DataLayer, LoadedData, load_data
+from lrpolicy.engines.description import LoadedData, Phases, load_data
+from lrpolicy.engines.torch.data import transform_of
 from lrpolicy.engines.torch.feed import Feed
 from lrpolicy.engines.torch.layers import StepRandom
 from lrpolicy.engines.torch.net import Definition, TorchNet, Weights
@@ -22,7 +23,7 @@ from lrpolicy.engines.torch.windows import Windows
 from lrpolicy.errors import InputError
 from lrpolicy.live import LiveSchedule, LiveTlr, live
 from lrpolicy.monitor import ScheduleMonitor
-from lrpolicy.net import Net, Shape, fingerprint, weight_count
+from lrpolicy.net import Shape, fingerprint, weight_count
 from lrpolicy.records import NetworkInfo, Split, Task, TrialOutcome
 from lrpolicy.schedules import Schedule
 from lrpolicy.stateful import AdaptivePolicy
@@ -42,7 +43,7 @@ class TorchEngine:
 
     def describe(self, job: TrainingJob) -> Task:
         """The task of a job. Raises InputError where files or shapes do not fit."""
-        nets = _Nets.of(job)
+        nets = _Nets.of(job.solver)
         data = self._data(job, nets)
         definition = nets.train_definition(data.examples)
         network = NetworkInfo(nets.train.name, fingerprint(nets.train), weight_count(definition.parameters))
@@ -57,10 +58,10 @@ class TorchEngine:
     def trainer(self, job: TrainingJob, observer: Observer) -> Trainer:
         """A job made ready: data read, nets built, weights filled or loaded. Raises InputError for wrong input."""
         device = _device(job.device)
-        nets = _Nets.of(job)
+        nets = _Nets.of(job.solver)
         data = self._data(job, nets)
         train, test = nets.train_definition(data.examples), nets.test_definition(data.examples)
-        scores = _scores(nets, train, test, data.examples.info.class_count)
+        scores = nets.scores(test.shapes, data.examples.info.class_count).blob
         weights, random = Weights(train, job.seed, device), StepRandom(job.seed, device)
         message = job.solver.message
         schedule = _schedule(job, nets, data.examples, weights)
@@ -107,33 +108,8 @@ class TorchEngine:
         return self._loaded[1]
 
 
-@dataclass(frozen=True)
-class _Nets:
-    """The two phases of a job's net, with their data layers."""
-
-    train: Net
-    train_message: Any
-    train_data: DataLayer
-    test: Net
-    test_message: Any
-    test_data: DataLayer
-
-    @classmethod
-    def of(cls, job: TrainingJob) -> _Nets:
-        solver = job.solver
-        train = solver.train_net()
-        train_message = solver.train_parameter()
-        tests, test_messages = solver.test_nets(), solver.test_parameters()
-        test = tests[0] if tests else train
-        test_message = test_messages[0] if test_messages else test.for_state("TEST")
-        return cls(
-            train,
-            train_message,
-            DataLayer.of(train, train_message, Split.TRAIN),
-            test,
-            test_message,
-            DataLayer.of(test, test_message, Split.TEST),
-        )
+class _Nets(Phases):
+    """The two phases of a job's net."""
 
     def train_definition(self, data: LoadedData) -> Definition:
         shapes: dict[str, Shape] = {self.train_data.layer.name: data.train.shape}
@@ -164,43 +140,10 @@ class _Data:
             (Split.TEST, nets.test_data, examples.test),
         ):
             if part is not None:
-                transform = layer.transform(examples.train, part, job.data)
+                transform = transform_of(layer, examples.train, part, job.data)
                 training = split is Split.TRAIN
                 feeds[split] = Feed.of(part, transform, layer.batch_size, device, training=training)
         return cls(examples, feeds[Split.TRAIN], feeds.get(Split.VALIDATION), feeds[Split.TEST])
-
-
-def _scores(nets: _Nets, train: Definition, test: Definition, class_count: int) -> str:
-    """The blob of the test phase that holds the scores (n, classes): what the last SoftmaxWithLoss reads.
-
-    Raises InputError for a net that is no classifier, or has fewer classes than the data.
-    """
-    for definition in (test, train):
-        losses = [layer for layer in definition.layers if layer.type == "SoftmaxWithLoss"]
-        if losses:
-            break
-    else:
-        rule = "the net is not a classifier with a SoftmaxWithLoss layer, which the metrics need"
-        raise InputError(rule, where=nets.train.path, remedy="add one that reads the scores and the labels")
-    blob = losses[-1].bottom[0]
-    shapes = [
-        shape
-        for index, layer in enumerate(test.layers)
-        for name, shape in zip(layer.top, test.shapes[index][1], strict=False)
-        if name == blob
-    ]
-    if not shapes:
-        rule = f'the scores "{blob}" that "{losses[-1].name}" reads do not exist in the TEST phase'
-        raise InputError(rule, where=nets.test.path, remedy="include the layers that make them in both phases")
-    classes = math.prod(shapes[-1][1:])
-    if len(shapes[-1]) < 2 or shapes[-1][1] != classes:
-        raise InputError(
-            f'the scores "{blob}" must have one number for each class', where=nets.test.path, got=shapes[-1]
-        )
-    if classes < class_count:
-        rule = f'the data has {class_count} classes: the scores "{blob}" need one number for each'
-        raise InputError(rule, where=nets.test.path, got=classes)
-    return str(blob)
 
 
 class _Start(NamedTuple):

@@ -1,0 +1,63 @@
+"""The patched `caffe` binary: where it is, and which policies it knows."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrpolicy.engines.caffe.process import CaffeProcess
+from lrpolicy.errors import NotAvailableError, RunError
+
+VARIABLE = "LRPOLICY_CAFFE"
+
+_BUILT = Path("build", "caffe", "bin", "caffe")
+_KNOWN = re.compile(r'lr_policy "\?" is unknown; known: (.+)')
+_QUESTION = 'net: "none" base_lr: 1 lr_policy: "?" max_iter: 1 snapshot_prefix: "none" solver_mode: CPU\n'
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A patched binary and the names of the policies that it knows."""
+
+    path: Path
+    policies: tuple[str, ...]
+
+    @classmethod
+    def find(cls) -> Binary:
+        """The binary that LRPOLICY_CAFFE names, else that of `make caffe`, else `caffe` on the PATH.
+
+        Raises NotAvailableError where there is none, or it is not patched.
+        """
+        path = _place()
+        policies = _known_policies(path) if os.access(path, os.X_OK) and path.is_file() else ()
+        if not policies:
+            raise NotAvailableError(
+                f'engine "caffe" is not available: no patched caffe binary at {path}; see caffe_patch/README.md'
+            )
+        return cls(path.absolute(), policies)
+
+
+def _place() -> Path:
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    checkout = Path(__file__).parents[4]
+    built = checkout / _BUILT if (checkout / "caffe_patch").is_dir() else _BUILT
+    installed = shutil.which("caffe")
+    return built if built.is_file() or installed is None else Path(installed)
+
+
+def _known_policies(path: Path) -> tuple[str, ...]:
+    """Asked for a policy that nobody has, a patched Caffe stops and names those that it knows."""
+    with tempfile.TemporaryDirectory(prefix="lrpolicy-caffe-") as folder:
+        solver = Path(folder) / "question.prototxt"
+        solver.write_text(_QUESTION)
+        try:
+            with CaffeProcess(path, ["train", f"--solver={solver}"]) as process:
+                answers = [found[1] for line in process.lines() if (found := _KNOWN.search(line))]
+        except RunError:
+            return ()
+    return tuple(answers[0].split(", ")) if answers else ()

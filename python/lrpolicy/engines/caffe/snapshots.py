@@ -1,0 +1,51 @@
+"""The snapshots that Caffe writes into a folder of the run: kept, handed over to the user, or removed."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lrpolicy.caffemodel import read_state, write_state
+from lrpolicy.prototxt import files
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """Snapshots PREFIX_iter_N of Caffe's in `folder`; `suffix` is ".h5" or nothing, `prefix` the user's."""
+
+    folder: Path
+    suffix: str
+    prefix: Path | None
+
+    @property
+    def stem(self) -> Path:
+        """snapshot_prefix for Caffe."""
+        return self.folder / "snapshot"
+
+    def weights(self, iteration: int) -> Path:
+        """The .caffemodel of an iteration."""
+        return Path(f"{self.stem}_iter_{iteration}.caffemodel{self.suffix}")
+
+    def iteration_of(self, state: Path) -> int:
+        """The iteration that a .solverstate's name says."""
+        return int(state.name.partition("_iter_")[2].partition(".")[0])
+
+    def hand_over(self, state: Path) -> Path:
+        """Put a snapshot where the user wants it; returns its .solverstate there.
+
+        Its files are the same but for the name of the weights in the state, without which Caffe could not resume.
+        Raises InputError (no such folder) or RunError (a full disk).
+        """
+        stem = f"{self.prefix}_iter_{self.iteration_of(state)}"
+        model, wanted = Path(f"{stem}.caffemodel{self.suffix}"), Path(f"{stem}.solverstate{self.suffix}")
+        with files.replacing(model) as temporary:
+            shutil.copyfile(self.weights(self.iteration_of(state)), temporary)
+        write_state(wanted, replace(read_state(state), learned_net=str(model)))
+        return wanted
+
+    def keep(self, best: int, latest: int) -> None:
+        """Remove all before `latest` but the best one. Caffe may be ahead of its log and have written later ones."""
+        for path in self.folder.glob("snapshot_iter_*"):
+            if self.iteration_of(path) < latest and self.iteration_of(path) != best:
+                path.unlink()
