@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Keras would take TensorFlow, and write a file into the home folder to say so.
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

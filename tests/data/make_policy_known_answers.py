@@ -16,50 +16,75 @@ TARGET = Path(__file__).with_name("policy_known_answers.tsv")
 BITS = 400
 NEGLIGIBLE = mpf(10) ** -60  # what is left of a sine where its argument is a multiple of pi
 
+# The last case of each policy has numbers that a float32 field holds exactly: a solver prototxt has the same rates.
 CASES: dict[str, list[dict[str, float | int | tuple[int, ...]]]] = {
-    "fixed": [{"base_lr": 0.01}],
+    "fixed": [{"base_lr": 0.01}, {"base_lr": 0.0078125}],
     "step": [
         {"base_lr": 0.01, "gamma": 0.85, "stepsize": 5000},
         {"base_lr": 0.1, "gamma": 0.99994, "stepsize": 1},
         {"base_lr": 0.1, "min_lr": 0.001, "gamma": 0.1, "stepsize": 100},
+        {"base_lr": 0.125, "gamma": 0.8125, "stepsize": 300},
     ],
     "multistep": [
         {"base_lr": 0.1, "gamma": 0.1, "stepvalue": (32000, 48000)},
         {"base_lr": 0.05, "gamma": 0.9, "stepvalue": (100,)},
+        {"base_lr": 0.125, "gamma": 0.8125, "stepvalue": (320, 480)},
     ],
-    "exp": [{"base_lr": 0.01, "gamma": 0.99994}, {"base_lr": 0.3, "gamma": 0.9999999999}],
-    "inv": [{"base_lr": 0.01, "gamma": 0.0001, "power": 0.75}, {"base_lr": 0.1, "gamma": 3.0, "power": 2.5}],
-    "poly": [{"base_lr": 0.001, "power": 1.2, "max_iter": 10000}, {"base_lr": 0.1, "power": 0.5, "max_iter": 77}],
+    "exp": [
+        {"base_lr": 0.01, "gamma": 0.99994},
+        {"base_lr": 0.3, "gamma": 0.9999999999},
+        {"base_lr": 0.125, "gamma": 0.9990234375},
+    ],
+    "inv": [
+        {"base_lr": 0.01, "gamma": 0.0001, "power": 0.75},
+        {"base_lr": 0.1, "gamma": 3.0, "power": 2.5},
+        {"base_lr": 0.125, "gamma": 0.0009765625, "power": 0.75},
+    ],
+    "poly": [
+        {"base_lr": 0.001, "power": 1.2, "max_iter": 10000},
+        {"base_lr": 0.1, "power": 0.5, "max_iter": 77},
+        {"base_lr": 0.125, "power": 1.75, "max_iter": 1000},
+    ],
     "tri": [
         {"base_lr": 0.01, "max_lr": 0.06, "stepsize": 2000},
         {"base_lr": 0.06, "max_lr": 0.0, "stepsize": 7},
         {"base_lr": 0.01, "max_lr": 0.06, "stepsize": 2000, "start": 500},
+        {"base_lr": 0.0078125, "max_lr": 0.046875, "stepsize": 700},
     ],
     "tri2": [
         {"base_lr": 0.01, "max_lr": 0.06, "stepsize": 2000},
         {"base_lr": 0.0, "max_lr": 0.3, "stepsize": 333333333},
+        {"base_lr": 0.0078125, "max_lr": 0.046875, "stepsize": 700},
     ],
     "triexp": [
         {"base_lr": 0.01, "max_lr": 0.06, "stepsize": 2000, "gamma": 0.99994},
         {"base_lr": 0.0, "max_lr": 0.9, "stepsize": 12345, "gamma": 0.9999999},
+        {"base_lr": 0.0078125, "max_lr": 0.046875, "stepsize": 700, "gamma": 0.9990234375},
     ],
     "sin": [
         {"base_lr": 0.01, "max_lr": 0.06, "stepsize": 2000},
         {"base_lr": 0.0, "max_lr": 0.1, "stepsize": 999999999989},
+        {"base_lr": 0.0078125, "max_lr": 0.046875, "stepsize": 700},
     ],
     "sin2": [
         {"base_lr": 0.06, "max_lr": 0.01, "stepsize": 2000},
         {"base_lr": 0.0, "max_lr": 0.3, "stepsize": 333333333},
+        {"base_lr": 0.0078125, "max_lr": 0.046875, "stepsize": 700},
     ],
     "sinexp": [
         {"base_lr": 0.01, "max_lr": 0.06, "stepsize": 2000, "gamma": 0.99994},
         {"base_lr": 0.0, "max_lr": 0.9, "stepsize": 12345, "gamma": 0.9999999},
+        {"base_lr": 0.0078125, "max_lr": 0.046875, "stepsize": 700, "gamma": 0.9990234375},
     ],
     "cos": [
         {"base_lr": 0.01, "max_lr": 0.06, "stepsize": 2000},
         {"base_lr": 0.0, "max_lr": 0.1, "stepsize": 1000003},
+        {"base_lr": 0.0078125, "max_lr": 0.046875, "stepsize": 700},
     ],
-    "sigmoid": [{"base_lr": 0.01, "gamma": 0.001, "stepsize": 5000}],
+    "sigmoid": [
+        {"base_lr": 0.01, "gamma": 0.001, "stepsize": 5000},
+        {"base_lr": 0.125, "gamma": 0.0078125, "stepsize": 700},
+    ],
 }
 
 

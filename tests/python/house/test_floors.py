@@ -83,6 +83,7 @@ HOMES = {
     "click": ("cli",),
     "rich": ("cli", "reports"),
     "jax": ("integrations.jax",),
+    "optax": ("integrations.jax",),
     "keras": ("integrations.keras",),
     "optuna": ("evaluator.optuna_search", "database.optuna_storage"),
     "sqlalchemy": ("database.optuna_storage",),
@@ -211,7 +212,19 @@ def test_importing_lrpolicy_loads_no_framework() -> None:
     program = "import sys, lrpolicy; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "numpy" in loaded
-    assert not {"torch", "psycopg", "matplotlib", "plotext", "google", "click", "rich", "lmdb", "h5py"} & set(loaded)
+    assert not {
+        "torch",
+        "jax",
+        "keras",
+        "psycopg",
+        "matplotlib",
+        "plotext",
+        "google",
+        "click",
+        "rich",
+        "lmdb",
+        "h5py",
+    } & set(loaded)
 
 
 def written_files() -> list[Path]:

@@ -13,13 +13,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lrpolicy import _core
 from lrpolicy.errors import InputError
+from lrpolicy.integrations.policy_like import PolicyLike, as_schedule, identity
 from lrpolicy.integrations.torch.groups import check_optimizer, unshare_rates, write_rates
 from lrpolicy.integrations.torch.saving import check_count, check_saved, restored_rates, saved_rates
 from lrpolicy.policies import Policy
 from lrpolicy.schedules import Schedule
 from lrpolicy.stateful.values import whole
-
-PolicyLike = Schedule | Mapping[str, Any] | str
 
 
 class PolicyLR(LRScheduler):
@@ -130,7 +129,7 @@ class PolicyLR(LRScheduler):
             **saved_rates(self),
             "last_epoch": self.last_epoch,
             "_step_count": self._step_count,
-            "policies": [_identity(policy) for policy in self.policies],
+            "policies": [identity(policy) for policy in self.policies],
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -140,7 +139,7 @@ class PolicyLR(LRScheduler):
         then. For going on with another policy, make a PolicyLR with its `last_epoch`.
         """
         check_saved(self, state_dict, ("last_epoch", "_step_count", "policies"))
-        own = [_identity(policy) for policy in self.policies]
+        own = [identity(policy) for policy in self.policies]
         if state_dict["policies"] != own:
             remedy = "to go on with another policy, make a PolicyLR with last_epoch"
             got = f"that of {state_dict['policies']} for {own}"
@@ -173,29 +172,8 @@ class _Stepper:
 
 
 def _policies(given: object, parameters: Mapping[str, Any]) -> list[Schedule]:
-    if isinstance(given, str) and ":" not in given:
-        return [Policy(given, **parameters)]
-    if parameters:
-        raise InputError("parameters go with a policy's name", got=f"{sorted(parameters)} with {given!r}")
-    if isinstance(given, Sequence) and not isinstance(given, str):
+    if isinstance(given, Sequence) and not isinstance(given, str) and not parameters:
         if not given:
             raise InputError("one policy is needed, or one for each parameter group", got="none")
-        return [_policy(item) for item in given]
-    return [_policy(given)]
-
-
-def _policy(given: object) -> Schedule:
-    if isinstance(given, str):
-        return Policy.parse(given)
-    if isinstance(given, Mapping):
-        return Policy.from_dict(given)
-    if isinstance(given, Schedule):
-        return given
-    raise InputError(
-        "a policy is a Policy, a name with parameters, its text, a dict of them, or a Schedule", got=repr(given)
-    )
-
-
-def _identity(policy: Schedule) -> dict[str, Any] | str:
-    """What a saved state remembers of a schedule, to know it again."""
-    return policy.to_dict() if isinstance(policy, Policy) else repr(policy)
+        return [as_schedule(item) for item in given]
+    return [as_schedule(given, parameters)]

@@ -1,0 +1,62 @@
+"""What a user may give an adapter as a policy: an object, a name with parameters, a text, or a dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lrpolicy.errors import InputError
+from lrpolicy.policies import ADAPTIVE_POLICIES, Policy, canonical_name
+from lrpolicy.schedules import Schedule
+from lrpolicy.stateful import AdaptivePolicy, AnyPolicy, parse_policy, policy_from_dict
+
+PolicyLike = Schedule | Mapping[str, Any] | str
+
+
+def is_name(given: object) -> bool:
+    """Whether it is a text without parameters, which stand beside it."""
+    return isinstance(given, str) and ":" not in given
+
+
+def as_schedule(given: object, parameters: Mapping[str, Any] | None = None) -> Schedule:
+    """A function of the iteration: a `Schedule` as it is, anything else as a `Policy`.
+
+    Raises InputError for what is none, and for parameters that stand beside anything but a name.
+    """
+    _check_alone(given, parameters)
+    if isinstance(given, str):
+        return Policy(given, **parameters or {}) if is_name(given) else Policy.parse(given)
+    if isinstance(given, Mapping):
+        return Policy.from_dict(given)
+    if isinstance(given, Schedule):
+        return given
+    raise InputError(
+        "a policy is a Policy, a name with parameters, its text, a dict of them, or a Schedule", got=repr(given)
+    )
+
+
+def as_policy(given: object, parameters: Mapping[str, Any] | None = None) -> AnyPolicy:
+    """A policy of either kind. Raises InputError as `as_schedule` does."""
+    _check_alone(given, parameters)
+    if isinstance(given, str):
+        if not is_name(given):
+            return parse_policy(given)
+        adaptive = canonical_name(given)[0] in ADAPTIVE_POLICIES
+        return (AdaptivePolicy if adaptive else Policy)(given, **parameters or {})
+    if isinstance(given, Mapping):
+        return policy_from_dict(given)
+    if isinstance(given, Policy | AdaptivePolicy):
+        return given
+    raise InputError(
+        "a policy is a Policy, an AdaptivePolicy, a name with parameters, its text, or a dict of them", got=repr(given)
+    )
+
+
+def identity(policy: Schedule | AdaptivePolicy) -> dict[str, Any] | str:
+    """What a saved state remembers of a policy, to know it again."""
+    return policy.to_dict() if isinstance(policy, Policy | AdaptivePolicy) else repr(policy)
+
+
+def _check_alone(given: object, parameters: Mapping[str, Any] | None) -> None:
+    if parameters and not is_name(given):
+        raise InputError("parameters go with a policy's name", got=f"{sorted(parameters)} with {given!r}")
