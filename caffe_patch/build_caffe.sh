@@ -55,7 +55,7 @@ get_debian_source() {
 }
 
 # $out/src: a copy of the tree with the patch. It is made anew only when the source changes, so that a changed patch
-# compiles no more than it must.
+# compiles no more than it must; one that puts its blocks elsewhere finds the copy half-patched, and undoes it first.
 make_source() {
     if [ "$(cat "$out/source" 2>/dev/null)" != "$source" ]; then
         rm -rf "$out/src" "$out/source"
@@ -66,6 +66,9 @@ make_source() {
         fi
         echo "$source" >"$out/source"
     fi
+    checked=0
+    "$python" caffe_patch/patch_caffe.py "$out/src" --check >/dev/null 2>&1 || checked=$?
+    [ "$checked" -ne 2 ] || "$python" caffe_patch/patch_caffe.py "$out/src" --revert
     "$python" caffe_patch/patch_caffe.py "$out/src"
 }
 

@@ -1,1 +1,2 @@
 #include "caffe/util/lrpolicy.hpp"
+#include "caffe/util/lrpolicy_live.hpp"

@@ -33,13 +33,24 @@ def test_what_goes_where(tree: Path, patch: Run) -> None:
     assert proto.index("message SolverParameter {") < proto.index("optional float max_lr = 1000;")
     assert proto.index("optional float base_lr = 5;") < proto.index("message LearningRatePolicyParameter {")
     sgd = numbered(tree, SGD)
-    assert sgd[sgd.index("Dtype rate;") + 1] == "double added_policy_rate;"
+    assert sgd[sgd.index("Dtype rate;") + 1] == "if (this->live_policy_) { return this->live_policy_->Shown(); }"
+    assert sgd[sgd.index("Dtype rate;") + 2] == "double added_policy_rate;"
     assert sgd[sgd.index("rate = 1;") + 1] == "rate = Dtype(NotBelowMinLr(this->param_, rate));"
     assert sgd[-4:] == ["Dtype Another() {", "Dtype rate;", "return rate;", "}"]
     solver = numbered(tree, SOLVER)
     assert solver[solver.index("param_ = param;") + 1] == "CheckLearningRatePolicy(param_);"
     assert solver[solver.index("CHECK(Caffe::root_solver());") + 1] == "CheckLearningRatePolicyIsGiven(param_);"
     assert solver.count("CheckLearningRatePolicyIsGiven(param_);") == 1
+    step = solver[solver.index("void Solver<Dtype>::Step(int iters) {") :]
+    assert "->TestedAll(" in step[2] and "->Trained(" in step[4]
+    assert sum("live_policy_->" in line for line in solver) == 3
+    update = sgd[sgd.index("Dtype rate = GetLearningRate();") - 1 :]
+    assert ["->BeforeUpdate(" in update[0], "->Rate(" in update[2], "->AfterUpdate(" in update[5]] == [True] * 3
+    header = numbered(tree, insertions.SOLVER_HEADER)
+    assert header[:3] == ["namespace caffe {", "template <typename Dtype>", "class LivePolicy;"]
+    assert header.count("shared_ptr<LivePolicy<Dtype> > live_policy_;") == 1
+    state = proto[proto.index("message SolverState {") :]
+    assert state.index("optional bytes lrpolicy_state = 1000;") < state.index("optional int32 iter = 1;")
     limit = numbered(tree, IO)
     assert limit[1:3] == [
         "#if GOOGLE_PROTOBUF_VERSION < 3011000",
@@ -139,12 +150,20 @@ def test_a_half_patched_tree_is_refused_until_undone(tree: Path, patch: Run) -> 
             "caffe.proto:6: there is a field",
         ),
         (PROTO, "base_lr = 5;", "base_lr = 5;\n  optional float x = 1001;", "caffe.proto:6: there is a field"),
+        (PROTO, "iter = 1;", "iter = 1;\n  optional int32 x = 1000;", "caffe.proto:10: there is a field"),
+        (PROTO, "message SolverState {", "message State {", "caffe.proto:1: no line matches"),
+        (insertions.SOLVER_HEADER, "class Solver {", "class Solver : Base {", "solver.hpp:1: no line matches"),
+        (SOLVER, "      TestAll();", "", "solver.cpp:8: no line matches"),
+        (SOLVER, "test_net->Forward(&iter_loss);", "", "in Solver::Test (lines"),
+        (SGD, "  this->net_->Update();", "  Update();", "in SGDSolver::ApplyUpdate (lines"),
+        (SGD, '"current_step"', '"step"', "in SGDSolver::SnapshotSolverStateToHDF5 (lines"),
         (
             SGD,
             "  rate = 1;",
             '  if (lr_policy == "triangular") rate = 1;',
             "sgd_solver.cpp:5: there is a policy",
         ),
+        (SGD, "  rate = 1;", '  if (lr_policy == "plateau") rate = 1;', "sgd_solver.cpp:5: there is a policy"),
     ],
 )
 def test_another_fork_is_refused_with_the_line(
@@ -232,16 +251,22 @@ def test_a_failing_write_leaves_the_tree_as_it_was(
 
     monkeypatch.setattr(owner, failing, fail_on_the_third)
     assert patch_caffe.main([str(tree)]) == 2
-    assert capsys.readouterr().err == f"patch_caffe: {tree / SGD}: Permission denied; nothing was changed\n"
+    assert capsys.readouterr().err == f"patch_caffe: {tree / SOLVER}: Permission denied; nothing was changed\n"
     assert contents(tree) == before
 
 
 def test_the_proto_fields_are_those_of_our_own_proto() -> None:
     ours = (ROOT / "proto/caffe.proto").read_text()
-    snippets = [insertions.SNIPPETS / name for name in ("solver_fields.proto", "policy_message.proto")]
+    snippets = [insertions.SNIPPETS / f"{name}.proto" for name in ("solver_fields", "policy_message", "state_fields")]
     fields = [line for path in snippets for line in path.read_text().splitlines() if "=" in line]
-    # Our own reader takes the foreign name without a field.
-    assert [line.split()[2] for line in fields if line not in ours] == ["start_lr_policy"]
+    # Our own reader takes the foreign names without a field.
+    assert [line for line in fields if line not in ours] == [
+        "  optional int32 start_lr_policy = 1003;",
+        "  repeated int32 plateau_winsize = 1004;",
+    ]
+    # And the patch knows every field of ours.
+    nested = ours[ours.index("message LearningRatePolicyParameter {") :].partition("\n}")[0]
+    assert [line for line in nested.splitlines() if " = " in line and line not in fields] == []
 
 
 def test_build_refuses_what_is_no_caffe_and_leaves_it_alone(tmp_path: Path) -> None:

@@ -1,14 +1,5 @@
 // Caffe's SolverParameter read as a policy of lrpolicy. All arithmetic and all rules are in the headers <lrpolicy/...>.
-#if __cplusplus < 201103L
-#error "lrpolicy needs C++11: add -std=c++11 (Makefile builds: CXXFLAGS += -std=c++11 in Makefile.config)"
-#endif
-
-// The headers count on every operation being rounded: no fused multiply-add behind their back.
-#if defined(__clang__)
-#pragma STDC FP_CONTRACT OFF
-#elif defined(__GNUC__)
-#pragma GCC optimize("fp-contract=off")
-#endif
+#include "caffe/util/lrpolicy_strict.hpp"
 
 #include "caffe/util/lrpolicy.hpp"
 
@@ -16,6 +7,7 @@
 #include <string>
 
 #include "caffe/common.hpp"
+#include "caffe/util/lrpolicy_settings.hpp"
 
 namespace caffe {
 
@@ -36,6 +28,7 @@ const lrpolicy::PolicyRow* FindRow(const std::string& name) {
 std::string KnownNames() {
   std::string names;
   for (const lrpolicy::PolicyRow& row : lrpolicy::kPolicies) names += std::string(names.empty() ? "" : ", ") + row.name;
+  for (const lrpolicy::AdaptivePolicyRow& row : lrpolicy::kAdaptivePolicies) names += std::string(", ") + row.name;
   for (const lrpolicy::AliasRow& alias : lrpolicy::kAliases) names += std::string(", ") + alias.alias;
   return names;
 }
@@ -108,25 +101,41 @@ void TellReadings(const lrpolicy::PolicyRow& row, const SolverParameter& param) 
   }
 }
 
+// One that is a function of the iteration, Caffe's own or added.
+void CheckFunction(const lrpolicy::PolicyRow& row, const SolverParameter& param) {
+  CheckOneStart(param);
+  CheckNoAdaptiveField(row.name, param);
+  if (IsCaffesOwn(row)) {
+    CheckCaffesOwn(row, param);
+  } else {
+    Prepare(row, param);
+  }
+  if (!Caffe::root_solver()) return;
+  WarnOfUnused(row, param);
+  TellReadings(row, param);
+}
+
+// One that observes the training.
+void CheckAdaptive(const lrpolicy::AdaptivePolicyRow& row, const SolverParameter& param) {
+  CheckAdaptivePolicy(row, param);
+  for (const std::string& name : UnusedFields(row, param)) {
+    LOG(WARNING) << "lr_policy \"" << row.name << "\" does not use " << name;
+  }
+}
+
 }  // namespace
 
 void CheckLearningRatePolicy(const SolverParameter& param) {
   if (!param.has_lr_policy()) return;
-  const lrpolicy::PolicyRow* row = FindRow(param.lr_policy());
-  if (row == NULL) LOG(FATAL) << "lr_policy \"" << param.lr_policy() << "\" is unknown; known: " << KnownNames();
+  const lrpolicy::PolicyRow* const function = FindRow(param.lr_policy());
+  const lrpolicy::AdaptivePolicyRow* const adaptive = FindAdaptiveRow(param.lr_policy());
   try {
-    CheckOneStart(param);
-    if (IsCaffesOwn(*row)) {
-      CheckCaffesOwn(*row, param);
-    } else {
-      Prepare(*row, param);
-    }
+    if (function != NULL) return CheckFunction(*function, param);
+    if (adaptive != NULL) return CheckAdaptive(*adaptive, param);
   } catch (const lrpolicy::InputError& error) {
     LOG(FATAL) << "lr_policy \"" << param.lr_policy() << "\": " << error.what();
   }
-  if (!Caffe::root_solver()) return;
-  WarnOfUnused(*row, param);
-  TellReadings(*row, param);
+  LOG(FATAL) << "lr_policy \"" << param.lr_policy() << "\" is unknown; known: " << KnownNames();
 }
 
 void CheckLearningRatePolicyIsGiven(const SolverParameter& param) {

@@ -1,0 +1,1 @@
+  if (this->live_policy_) { this->live_policy_->AfterUpdate(this->iter_); }

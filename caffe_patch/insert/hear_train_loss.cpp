@@ -1,0 +1,1 @@
+    if (live_policy_) { live_policy_->Trained(iter_, loss); }

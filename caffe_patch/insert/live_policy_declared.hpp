@@ -1,0 +1,2 @@
+template <typename Dtype>
+class LivePolicy;

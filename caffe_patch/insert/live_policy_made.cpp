@@ -1,0 +1,1 @@
+  live_policy_ = MakeLivePolicy<Dtype>(param_, net_, test_nets_);
