@@ -26,7 +26,7 @@ help:  ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 demo: $(DEMO_READY)  ## rank the 13 policies on real handwritten digits (under a minute on two cores, after set-up)
-	$(BIN)/lrpolicy tune digits
+	$(BIN)/lrpolicy tune digits --policies paper
 
 test: setup build/.tests-built  ## run all tests: C++ and Python
 	ctest --preset default --output-on-failure

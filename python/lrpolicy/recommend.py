@@ -122,6 +122,20 @@ def recommend(
     return list(found.values())
 
 
+def final_tables(
+    database: Database, task: Task, setting: Setting, goal: Goal
+) -> Iterator[tuple[Basis, list[AnyPolicy]]]:
+    """What the finals of near tasks rest on, the nearest first, and their policies in the goal's order, as measured."""
+    try:
+        groups = _near_groups(database, task, setting)
+    except NothingNearError:
+        return
+    for group, basis in groups:
+        if group.stage == "final":
+            order = _in_order(averages(database, group, goal.target), goal)
+            yield basis, [policy_from_dict(average.policy) for average, _ in order]
+
+
 def stored_range(database: Database, task: Task, setting: Setting | None = None) -> StoredRange | None:
     """The range of good fixed rates that is known for the nearest task; None where no near task has one.
 

@@ -16,7 +16,7 @@ from lrpolicy.cli.common import console, data_folder, examples, json_option, not
 from lrpolicy.cli.progress import TuneProgress
 from lrpolicy.cli.tune_settings import Settings
 from lrpolicy.cli.versions import hardware, versions
-from lrpolicy.database import Database, RunState, connect
+from lrpolicy.database import Database, RunState, Setting, connect
 from lrpolicy.engines import load_engine
 from lrpolicy.errors import InputError, InterruptedRun, LrpolicyError
 from lrpolicy.evaluator import (
@@ -25,13 +25,14 @@ from lrpolicy.evaluator import (
     NotPromoted,
     expected,
     iterations_per_epoch,
+    known_leaders,
     known_range,
     origin_text,
     setting_of,
 )
 from lrpolicy.executors.local import LocalExecutor
-from lrpolicy.goals import GOALS
-from lrpolicy.records import Protocol
+from lrpolicy.goals import GOALS, find_goal
+from lrpolicy.records import Protocol, Task
 from lrpolicy.reports.gather import steering_split
 from lrpolicy.reports.results import parameters_text, write_results
 from lrpolicy.reports.standings import standings_json, standings_table
@@ -49,7 +50,10 @@ EXAMPLES = examples(
 @click.command(epilog=EXAMPLES)
 @click.argument("target", required=False)
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with the data: MNIST, CIFAR-10 or LMDB.")
-@click.option("--policies", help="Policies to try, separated by commas; all, adaptive.  [default: the paper's 13]")
+@click.option(
+    "--policies",
+    help="Names, or paper, adaptive, all.  [default: the paper's 13, or after a like task's ranking its five]",
+)
 @click.option("--max-iter", type=click.IntRange(1), help="Iterations of a trial.  [default: the solver's max_iter]")
 @click.option(
     "--scan-iter", type=click.IntRange(1), help="Those of a range trial.  [default: a quarter of a trial, or less]"
@@ -70,7 +74,7 @@ EXAMPLES = examples(
     "--goal", type=click.Choice(list(GOALS)), default="accuracy", show_default=True, help="What the best means."
 )
 @click.option("--target", "top1", type=float, metavar="TOP-1", help="The Top-1 to reach, as in 0.97, for such goals.")
-@click.option("--cold", is_flag=True, help="Find the range anew, whatever the database has stored.")
+@click.option("--cold", is_flag=True, help="Start anew, whatever the database has stored.")
 @click.option(
     "--protocol",
     type=click.Choice([protocol.value for protocol in Protocol]),
@@ -122,9 +126,7 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
     with waiting("reading the net and its data"):
         task = load_engine(settings.engine).describe(job)
     if run is None:
-        known = None if cold else known_range(database, task, setting_of(job))
-        if known is not None:
-            settings = replace(settings, range=astuple(known.range), range_from=origin_text(known))
+        settings = settings if cold else _warmed(settings, database, task, settings.wanted(job))
     plan = settings.plan(solver)
     expected(plan, iterations_per_epoch(task, setting_of(job)))  # a budget that is too small is said before the run
     if run is None:
@@ -149,6 +151,7 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
                 "goal": plan.goal.name,
                 "target": plan.goal.target,
                 "range_from": settings.range_from,
+                "leaders_from": settings.leaders_from,
                 "iterations": evaluator.spent(),
                 "ranking": standings_json(verdict),
                 "not_promoted": [_unranked_json(left) for left in evaluator.not_promoted],
@@ -162,6 +165,18 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
         click.echo(line)
     click.echo(f"The winner as a solver: {files.winner}; the picture: {files.picture}")
     click.echo(f"Everything is kept as run {run} in {database.where}; the files are in {out}/")
+
+
+def _warmed(settings: Settings, database: Database, task: Task, setting: Setting) -> Settings:
+    """The settings with what the database knows of a task like this."""
+    known = known_range(database, task, setting)
+    if known is None:
+        return settings
+    settings = replace(settings, range=astuple(known.range), range_from=origin_text(known))
+    leaders = known_leaders(database, task, setting, find_goal(settings.goal, settings.top1))
+    if settings.policies is not None or leaders is None:
+        return settings
+    return replace(settings, leaders=leaders.functions, leaders_from=str(leaders))
 
 
 def _unranked_json(left: NotPromoted) -> dict[str, Any]:
@@ -217,6 +232,9 @@ def _announce(evaluator: Evaluator, settings: Settings) -> None:
     if scan is None:
         found = evaluator.plan.range
         note(f"the range of good rates is stored: {found} ({settings.range_from}); --cold finds it anew")
+        if settings.leaders is not None:
+            led = ", ".join(settings.leaders)
+            note(f"only what led before is tried: {led} ({settings.leaders_from}); --policies paper tries all 13")
     else:
         note(f"finding the range of good rates: at most {scan.candidates} trials x {scan.iterations} iterations")
     budget = f" of a budget of {evaluator.plan.budget}" if evaluator.plan.budget else ""

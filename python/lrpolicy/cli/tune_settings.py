@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lrpolicy.database import Setting
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.errors import InputError, did_you_mean
-from lrpolicy.evaluator import Budget, Plan
+from lrpolicy.evaluator import Budget, Plan, setting_of
 from lrpolicy.goals import find_goal
 from lrpolicy.policies import canonical_name
 from lrpolicy.records import Protocol
@@ -20,8 +22,8 @@ from lrpolicy.solver import Solver
 class Settings:
     """What the user asked for, as the database keeps it, so that --resume asks for the same.
 
-    `range` (low, best, high) and `range_from` are what the database had stored for a task like this one when the run
-    began: later it may know more.
+    `range` (low, best, high) and `range_from`, `leaders` and `leaders_from` are what the database had stored for a task
+    like this one when the run began: later it may know more.
     """
 
     target: str
@@ -43,6 +45,8 @@ class Settings:
     top1: float | None = None
     range: tuple[float, float, float] | None = None
     range_from: str | None = None
+    leaders: Sequence[str] | None = None
+    leaders_from: str | None = None
 
     def job(self, solver: Solver) -> TrainingJob:
         """What all trials share."""
@@ -56,6 +60,10 @@ class Settings:
             threads=max(1, cores // self.places),
         )
 
+    def wanted(self, job: TrainingJob) -> Setting:
+        """How the trials of the finals train."""
+        return replace(setting_of(job), max_iter=self.max_iter or job.solver.message.max_iter)
+
     @property
     def places(self) -> int:
         """Trials at a time: one for each core, or one for a GPU."""
@@ -68,7 +76,7 @@ class Settings:
         Raises InputError for a policy that has no candidates, or observes test passes where the solver has none.
         """
         max_iter = self.max_iter or solver.message.max_iter
-        functions = paper_functions() if self.policies is None else _functions(self.policies)
+        functions = self.leaders or paper_functions() if self.policies is None else _functions(self.policies)
         for name in functions:
             if solver.message.test_interval < 1 and observes_tests(name):
                 rule = f'--policies: "{name}" observes the loss of each test pass, and the solver has none'
@@ -88,8 +96,9 @@ class Settings:
 
 
 def _functions(names: str) -> list[str]:
-    """The functions named: by name, `all`, or `adaptive` for those that observe the training."""
-    groups = {"all": [*paper_functions(), *adaptive_functions()], "adaptive": adaptive_functions()}
+    """The functions named: by name, `paper` for its 13, `adaptive` for those that observe the training, or `all`."""
+    groups = {"paper": paper_functions(), "adaptive": adaptive_functions()}
+    groups["all"] = [*groups["paper"], *groups["adaptive"]]
     functions = []
     for name in (name.strip() for name in names.split(",") if name.strip()):
         functions += groups[name] if name in groups else [canonical_name(name)[0]]

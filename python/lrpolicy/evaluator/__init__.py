@@ -12,15 +12,16 @@ from __future__ import annotations
 from lrpolicy.evaluator.budget import Budget
 from lrpolicy.evaluator.evaluator import Evaluator, Planned, Step, iterations_per_epoch, setting_of
 from lrpolicy.evaluator.halving import NotPromoted
-from lrpolicy.evaluator.known_range import known_range, origin_text
 from lrpolicy.evaluator.plan import SEARCHES, Layout, Plan, Rung, expected
 from lrpolicy.evaluator.stages import StageStarted
+from lrpolicy.evaluator.warm_start import Leaders, known_leaders, known_range, origin_text
 
 __all__ = [
     "SEARCHES",
     "Budget",
     "Evaluator",
     "Layout",
+    "Leaders",
     "NotPromoted",
     "Plan",
     "Planned",
@@ -29,6 +30,7 @@ __all__ = [
     "Step",
     "expected",
     "iterations_per_epoch",
+    "known_leaders",
     "known_range",
     "origin_text",
     "setting_of",

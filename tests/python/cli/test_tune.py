@@ -208,6 +208,24 @@ def test_a_second_run_starts_from_the_stored_range(folder, home, capsys):
     assert "range" not in warm["iterations"]
 
 
+def test_a_second_run_tries_what_led_before_for_less_than_half(folder, home, capsys):
+    """The fake engine's task is known by now; another length makes it a similar setting."""
+    longer = [*WARM[:2], "--max-iter", "80", *WARM[4:], "--json"]
+    assert run(["tune", "digits", *longer, "--cold"]) == 0
+    cold = json.loads(capsys.readouterr().out)
+    assert len(cold["ranking"]) == 13
+    assert run(["tune", "digits", *longer, "--seed", "7"]) == 0
+    told = capsys.readouterr()
+    warm = json.loads(told.out)
+    ranked = [row["policy"]["lr_policy"] for row in cold["ranking"]]
+    led = [name for name in ranked if name != "fixed"][:4]
+    assert {row["policy"]["lr_policy"] for row in warm["ranking"]} == {"fixed", *led}
+    assert f"only what led before is tried: fixed, {', '.join(led)} (net on toy, the same task and setting)" in told.err
+    assert sum(warm["iterations"].values()) < 0.5 * sum(cold["iterations"].values())
+    assert run(["tune", "digits", *longer, "--policies", "paper"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["ranking"]) == 13
+
+
 def test_a_resumed_run_keeps_the_range_that_it_began_with(folder, home, capsys):
     assert run(["tune", "digits", "--policies", "fixed", *FAKE, "--json"]) == 0
     first = json.loads(capsys.readouterr().out)
