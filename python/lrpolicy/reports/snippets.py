@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from lrpolicy.policies import Policy
 from lrpolicy.prototxt import messages
 from lrpolicy.records import TrialSpec
 from lrpolicy.solver.policy_fields import write_policy
-from lrpolicy.stateful import AdaptivePolicy, AnyPolicy
+from lrpolicy.stateful import AdaptivePolicy, AnyPolicy, Aslr, Plateau, Tlr
 
 # What an unpatched Caffe knows.
 _CAFFES_OWN = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid")
@@ -105,11 +106,47 @@ SNIPPETS: Mapping[str, Callable[[Policy, TrialSpec], str]] = MappingProxyType(
 )
 
 
+def pytorch_adaptive(policy: AdaptivePolicy, spec: TrialSpec) -> str | None:
+    """The scheduler that hears what the policy observes; None where PyTorch cannot show it (TLR's variant naive)."""
+    schedule = policy.schedule()
+    if isinstance(schedule, Tlr):
+        if schedule.variant == "naive":
+            return None
+        given = {name: value for name, value in policy.parameters.items() if name not in ("base_lr", "epoch")}
+        settings = "".join(f", {name}={value!r}" for name, value in given.items())
+        scheduler = f"TLR(optimizer, epoch_iterations={policy.parameters.get('epoch', 'len(loader)')}{settings})"
+        imports = "from lrpolicy.integrations.torch import TLR"
+        use = "optimizer.step() learns the rate; to see it:\n#     scheduler.get_last_lr()"
+    elif isinstance(schedule, Aslr):
+        scheduler = f"ASLR(optimizer, seed={schedule.seed})"
+        imports = "from lrpolicy.integrations.torch import ASLR"
+        use = f"After every {spec.test_interval} updates, with the validation loss:\n#     scheduler.step(loss)"
+    else:
+        scheduler = f"FeedbackLR(optimizer, {schedule!r})"
+        kind = type(schedule).__name__
+        imports = f"from lrpolicy.integrations.torch import FeedbackLR\nfrom lrpolicy.stateful import {kind}"
+        often = f"every {spec.test_interval} updates, with the validation loss"
+        if isinstance(schedule, Plateau):
+            often = "every update, with the smoothed training loss"
+        use = f"After {often}:\n#     scheduler.step(loss)"
+    rate = _plain(cast(float, policy.parameters["base_lr"]))
+    return f"""\
+import torch
+{imports}
+
+optimizer = torch.optim.SGD(model.parameters(), lr={rate}{_sgd(spec, "momentum", "weight_decay")})
+scheduler = {scheduler}
+
+# {use}
+"""
+
+
 def snippets(policy: AnyPolicy, spec: TrialSpec) -> dict[str, str]:
-    """The code for each framework by its name: for an adaptive policy, which needs feedback, Caffe's prototxt alone."""
-    if isinstance(policy, AdaptivePolicy):
-        return {"Caffe": caffe(policy, spec)}
-    return {name: write(policy, spec) for name, write in SNIPPETS.items()}
+    """The code for each framework by its name: for an adaptive policy, which needs feedback, Caffe and PyTorch."""
+    if not isinstance(policy, AdaptivePolicy):
+        return {name: write(policy, spec) for name, write in SNIPPETS.items()}
+    written = {"Caffe": caffe(policy, spec), "PyTorch": pytorch_adaptive(policy, spec)}
+    return {name: text for name, text in written.items() if text is not None}
 
 
 def remark(spec: TrialSpec) -> str:

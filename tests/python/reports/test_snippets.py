@@ -9,8 +9,9 @@ import pytest
 
 from lrpolicy.policies import POLICIES, Policy
 from lrpolicy.records import TrialSpec
-from lrpolicy.reports.snippets import SNIPPETS, caffe, jax, keras, pytorch, remark
+from lrpolicy.reports.snippets import SNIPPETS, caffe, jax, keras, pytorch, remark, snippets
 from lrpolicy.solver import Solver
+from lrpolicy.stateful import AdaptivePolicy
 
 MAX_ITER = 40
 _VALUES: dict[str, Any] = {
@@ -103,3 +104,33 @@ def test_a_remark_says_where_other_frameworks_differ() -> None:
     assert "inside the momentum history" in remark(spec(EVERY[0]))
     assert remark(spec(EVERY[0], momentum=0.0)) == ""
     assert remark(spec(EVERY[0], optimizer="Adam", momentum=0.0)).startswith("It was measured with Caffe's Adam")
+
+
+ADAPTIVE = [
+    AdaptivePolicy("seq3", base_lr=0.5, strategy="by_oscillate"),
+    AdaptivePolicy("plateau", base_lr=0.25, gamma=0.5, plateau_winsize=[2, 3], min_lr=0.03125),
+    AdaptivePolicy("aslr", base_lr=0.1, seed=7),
+    AdaptivePolicy("tlr", base_lr=0.25, source="gradient", per_tensor=True, epoch=3),
+]
+
+
+@pytest.mark.parametrize("policy", ADAPTIVE, ids=lambda policy: policy.name)
+def test_pytorch_gets_the_schedule_of_an_adaptive_policy(policy: AdaptivePolicy) -> None:
+    torch = pytest.importorskip("torch")
+    settings = TrialSpec(policy.to_dict(), 1, 40, 64, 10, "SGD", 0.5, 0.0)
+    text = snippets(policy, settings)["PyTorch"]
+    model = torch.nn.Linear(2, 1)
+    names = executed(text, model=model, loader=[1, 2, 3])
+    scheduler, optimizer = names["scheduler"], names["optimizer"]
+    made = scheduler.schedules[0] if policy.name in ("seq3", "plateau") else scheduler.schedule
+    wanted = policy.schedule(3, made.lr_mult if policy.name == "tlr" else (1.0,))
+    assert made == wanted
+    model(torch.ones(3, 2)).sum().backward()
+    optimizer.step()
+    scheduler.step(1.0) if policy.name != "tlr" else scheduler.step()
+    assert all(rate > 0 for rate in scheduler.get_last_lr())
+
+
+def test_pytorch_cannot_show_naive_its_second_gradient() -> None:
+    naive = AdaptivePolicy("tlr", base_lr=0.25, variant="naive", source="gradient", eta=0.1)
+    assert list(snippets(naive, TrialSpec(naive.to_dict(), 1, 40, 64, 10, "SGD", 0.5, 0.0))) == ["Caffe"]
