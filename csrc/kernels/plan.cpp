@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <numeric>
 
 namespace lrpolicy {
 
@@ -20,18 +21,26 @@ std::vector<Piece> pieces_of(const std::int64_t* counts, std::int64_t tensor_cou
 
 using namespace lrpolicy;
 
-Status lrpolicy_plan_make(const std::int64_t* counts, std::int64_t tensor_count, Plan** plan) {
+Status lrpolicy_check_counts(const std::int64_t* counts, std::int64_t tensor_count) {
   constexpr std::int64_t kMostElements = std::int64_t{1} << 58;  // their bytes are still an int64
-  if (plan == nullptr || (counts == nullptr && tensor_count > 0)) return Status::kNullPointer;
+  if (counts == nullptr && tensor_count > 0) return Status::kNullPointer;
   if (tensor_count < 0) return Status::kBadCount;
   std::int64_t elements = 0;
   for (std::int64_t i = 0; i < tensor_count; ++i) {
     if (counts[i] < 0 || counts[i] > kMostElements - elements) return Status::kBadCount;
     elements += counts[i];
   }
+  return Status::kOk;
+}
+
+Status lrpolicy_plan_make(const std::int64_t* counts, std::int64_t tensor_count, Plan** plan) {
+  if (plan == nullptr) return Status::kNullPointer;
+  const Status status = lrpolicy_check_counts(counts, tensor_count);
+  if (status != Status::kOk) return status;
   try {
     std::vector<Piece> pieces = pieces_of(counts, tensor_count, kPieceBlocks);
     const std::vector<double> sums(pieces.size());
+    const std::int64_t elements = std::accumulate(counts, counts + tensor_count, std::int64_t{0});
     *plan = new Plan{{counts, counts + tensor_count}, std::move(pieces), elements, sums, sums, {false}};
     return Status::kOk;
   } catch (const std::exception&) {  // bad_alloc, or length_error of a vector
@@ -61,6 +70,10 @@ const char* lrpolicy_status_text(Status status) {
       return "LRPOLICY_THREADS must be a whole number from 1 to 1024";
     case Status::kNotOnCpu:
       return "LRPOLICY_IMPL is cuda and these tensors are not on a GPU";
+    case Status::kNotOnCuda:
+      return "LRPOLICY_IMPL names a CPU implementation and these tensors are on a GPU";
+    case Status::kCudaFailed:
+      return "CUDA refused";
   }
   return "unknown status";
 }

@@ -22,7 +22,9 @@ enum class Status : std::int32_t {
   kBusy,
   kBadImplementation,
   kBadThreads,
-  kNotOnCpu
+  kNotOnCpu,
+  kNotOnCuda,
+  kCudaFailed
 };
 
 // Elements first .. first + count of a tensor. The pieces of a tensor follow one another, each but its last of the same
@@ -47,6 +49,9 @@ struct Plan {
 }  // namespace lrpolicy
 
 extern "C" {
+
+// kOk where a plan can be made for tensors of these sizes.
+lrpolicy::Status lrpolicy_check_counts(const std::int64_t* counts, std::int64_t tensor_count);
 
 // A plan for tensors of these sizes, 0 included. On success *plan is to be freed by lrpolicy_plan_free.
 lrpolicy::Status lrpolicy_plan_make(const std::int64_t* counts, std::int64_t tensor_count, lrpolicy::Plan** plan);

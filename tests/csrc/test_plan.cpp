@@ -32,7 +32,7 @@ TEST(Plan, WrongSizesAreRefused) {
 }
 
 TEST(Plan, EveryStatusHasItsSentence) {
-  for (int status = 0; status <= static_cast<int>(Status::kNotOnCpu); ++status) {
+  for (int status = 0; status <= static_cast<int>(Status::kCudaFailed); ++status) {
     EXPECT_STRNE(lrpolicy_status_text(static_cast<Status>(status)), "unknown status");
   }
   EXPECT_STREQ(lrpolicy_status_text(static_cast<Status>(99)), "unknown status");
