@@ -8,9 +8,10 @@ from typing import Any
 from lrpolicy.errors import InputError
 from lrpolicy.policies import ADAPTIVE_POLICIES, Policy, canonical_name
 from lrpolicy.schedules import Schedule
-from lrpolicy.stateful import AdaptivePolicy, AnyPolicy, parse_policy, policy_from_dict
+from lrpolicy.stateful import AdaptivePolicy, parse_policy, policy_from_dict
 
 PolicyLike = Schedule | Mapping[str, Any] | str
+AnyPolicyLike = PolicyLike | AdaptivePolicy
 
 
 def is_name(given: object) -> bool:
@@ -35,21 +36,18 @@ def as_schedule(given: object, parameters: Mapping[str, Any] | None = None) -> S
     )
 
 
-def as_policy(given: object, parameters: Mapping[str, Any] | None = None) -> AnyPolicy:
-    """A policy of either kind. Raises InputError as `as_schedule` does."""
-    _check_alone(given, parameters)
+def as_any_policy(given: object, parameters: Mapping[str, Any] | None = None) -> AdaptivePolicy | Schedule:
+    """The same for policies of either kind: those that observe the training come as an `AdaptivePolicy`."""
     if isinstance(given, str):
-        if not is_name(given):
+        if is_name(given) and canonical_name(given)[0] in ADAPTIVE_POLICIES:
+            return AdaptivePolicy(given, **parameters or {})
+        if not is_name(given) and not parameters:
             return parse_policy(given)
-        adaptive = canonical_name(given)[0] in ADAPTIVE_POLICIES
-        return (AdaptivePolicy if adaptive else Policy)(given, **parameters or {})
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) and not parameters:
         return policy_from_dict(given)
-    if isinstance(given, Policy | AdaptivePolicy):
+    if isinstance(given, AdaptivePolicy) and not parameters:
         return given
-    raise InputError(
-        "a policy is a Policy, an AdaptivePolicy, a name with parameters, its text, or a dict of them", got=repr(given)
-    )
+    return as_schedule(given, parameters)
 
 
 def identity(policy: Schedule | AdaptivePolicy) -> dict[str, Any] | str:
