@@ -14,11 +14,13 @@ Nothing listens on a network, and only the user (and root) can enter the socket'
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import importlib.util
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -34,6 +36,7 @@ _ADDRESS = {"port": str(supervisor.PORT), "user": supervisor.OWNER, "dbname": "p
 _START_SECONDS = 60.0  # recovery after a crash can take a while
 _STOP_SECONDS = 10.0
 _PAUSE_SECONDS = 0.02
+_LITTLE_ROOM = 1_000_000  # bytes; PostgreSQL cannot write its lock files and its log on less
 _LONGEST_SOCKET_PATH = 107  # sockaddr_un holds 108 bytes, the last of them zero
 _DSN_REMEDY = "or give a PostgreSQL server with --dsn or LRPOLICY_DSN"
 
@@ -146,6 +149,10 @@ class EmbeddedServer:
     def _failure(self, what: str) -> RunError:
         """The error that tells the log's most telling line: PostgreSQL's own, else the supervisor's."""
         lines = (self.home / "server.log").read_text(errors="replace").splitlines()
+        free = shutil.disk_usage(self.home).free
+        if free < _LITTLE_ROOM or any(os.strerror(errno.ENOSPC) in line for line in lines):
+            remedy = f"make room, set LRPOLICY_HOME to a folder on another disk, {_DSN_REMEDY}"
+            return RunError(f"{self.where} {what}: the disk is full, {free / 1e6:.1f} MB are free there; {remedy}")
         fatal = [match[1] for line in lines if (match := re.search(r"\b(?:FATAL|PANIC|error):\s*(.*)", line))]
         ours = [line for line in lines if line.startswith(supervisor.PREFIX)]
         if ours and not fatal:
