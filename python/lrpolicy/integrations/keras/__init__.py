@@ -1,7 +1,8 @@
-"""Keras 3: every policy as a LearningRateSchedule, on the JAX or the torch backend (install lrpolicy[keras])."""
+"""Keras 3 on JAX or torch: every policy as a schedule, the adaptive ones as a callback (install lrpolicy[keras])."""
 
 from __future__ import annotations
 
+from lrpolicy.integrations.keras.policy_callback import PolicyCallback
 from lrpolicy.integrations.keras.policy_schedule import PolicySchedule
 
-__all__ = ["PolicySchedule"]
+__all__ = ["PolicyCallback", "PolicySchedule"]

@@ -1,0 +1,208 @@
+"""Policies that observe the training, as a Keras callback that sets the optimizer's rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.integrations.policy_like import AnyPolicyLike, as_any_policy
+from lrpolicy.kernels import Plan
+from lrpolicy.stateful import AdaptivePolicy, Aslr, Plateau, Tlr, TlrWindow, TrainLoss
+from lrpolicy.stateful.values import whole
+
+_VERSION = 1
+_FIELDS = ("iteration", "epochs", "state", "start", "before")
+
+
+class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
+    """Sets the rate of the model's optimizer as an adaptive policy says, and shows the policy what it observes.
+
+    >>> model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    >>> model.fit(x, y, validation_split=0.1, callbacks=[PolicyCallback("seq3", base_lr=0.1)])
+
+    `policy` is an `AdaptivePolicy`, its name with its parameters, its text or a dict of them. The rates are those of
+    `lrpolicy.stateful`, rounded once to float32; the optimizer's own rate has no part in them.
+
+    - seq1 to seq4 observe `monitor` ("val_loss") after every epoch.
+    - aslr does so too, and draws a rate before every update. Keras has one rate for all tensors, so that all share the
+      draw of the first.
+    - plateau observes `monitor` ("loss") after every epoch, and its winsizes count epochs: Keras tells no loss of a
+      single batch, only its mean since the epoch began.
+    - tlr compares how far the weights have come in successive windows (source "displacement", the double sums of
+      `lrpolicy.kernels`), one rate for all tensors. An epoch is as long as `fit` says, or the policy's `epoch`. Keras'
+      SGD keeps the rate inside its momentum, as Caffe does: a displacement then also holds a little of the rates
+      before. The weights are copied to the host once a window; two copies of them in memory.
+
+    aslr and tlr look at single updates: not with steps_per_execution or gradient_accumulation_steps above 1. Under the
+    JAX backend a new rate makes the trainer write its state back; aslr does that in every update.
+
+    `state_dict` and `load_state_dict` go on in the middle of a training, also in the middle of an epoch.
+
+    Raises InputError for a policy of another kind (that is a `PolicySchedule`) and what Keras cannot do; in `fit` for
+    an optimizer that follows a schedule, and logs without `monitor`.
+    """
+
+    def __init__(
+        self, policy: AnyPolicyLike, monitor: str | None = None, **parameters: float | str | Sequence[int]
+    ) -> None:
+        super().__init__()
+        known = as_any_policy(policy, parameters)
+        if not isinstance(known, AdaptivePolicy):
+            raise InputError("PolicyCallback is for policies that observe the training", got=repr(known),
+                             remedy="make a PolicySchedule of it")  # fmt: skip
+        self.policy = known
+        self.monitor = monitor or ("loss" if known.name == "plateau" else "val_loss")
+        self.schedule: Any = known.schedule()
+        _check_possible(self.schedule)
+        self.state: Any = self.schedule.init()
+        self.iteration, self.epochs = 0, 0
+        self._start: list[NDArray[Any]] | None = None
+        self._before: list[NDArray[Any]] | None = None
+
+    @property
+    def rate(self) -> float:
+        """The rate of the next update."""
+        return float(np.float32(self.schedule.rate(self.state, self.iteration)))
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Set the first rate. Raises InputError for an optimizer whose rate cannot be set, or whose updates hide."""
+        self._check_model()
+        if isinstance(self.schedule, Tlr) and "epoch" not in self.policy.parameters:
+            steps = self.params.get("steps")
+            if not steps:
+                raise InputError("tlr needs the length of an epoch", remedy="give epoch=, in updates")
+            self.schedule = self.policy.schedule(int(steps))
+        self._write()
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """aslr draws, and tlr begins its first window."""
+        if isinstance(self.schedule, Aslr):
+            self._write()
+        elif isinstance(self.schedule, Tlr) and self._start is None:
+            self._start = self._weights()
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Count, and where a window of tlr is over learn from it."""
+        if isinstance(self.schedule, Tlr) and self.schedule.is_due(self.iteration):
+            self._learn()
+        self.iteration += 1
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Observe `monitor`. Raises InputError where the logs do not have it."""
+        if isinstance(self.schedule, Tlr):
+            return
+        if self.monitor not in (logs or {}):
+            remedy = f"give validation_data, or a monitor of these; {did_you_mean(self.monitor, logs or {})}"
+            raise InputError(f'the epoch has no "{self.monitor}"', remedy=remedy)
+        loss = float((logs or {})[self.monitor])
+        seen = TrainLoss(self.epochs, loss) if isinstance(self.schedule, Plateau) else loss
+        self.state = self.schedule.update(self.state, seen)
+        self.epochs += 1
+        self._write()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Numbers, text and, for tlr, copies of the weights as NumPy arrays."""
+        return {
+            "version": _VERSION,
+            "policy": self.policy.to_dict(),
+            "iteration": self.iteration,
+            "epochs": self.epochs,
+            "state": self.state.to_dict(),
+            "start": self._start,
+            "before": self._before,
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken; load the model's and its optimizer's state as well.
+
+        Raises InputError for the state of another policy or version, or one that lacks a field; nothing has changed
+        then.
+        """
+        if not isinstance(state_dict, Mapping) or state_dict.get("version") != _VERSION:
+            raise InputError(f"this is no state of a PolicyCallback, version {_VERSION}", got=repr(state_dict))
+        if state_dict.get("policy") != self.policy.to_dict():
+            got = f"that of {state_dict.get('policy')} for {self.policy.to_dict()}"
+            raise InputError("this is the state of another policy", got=got)
+        for name in _FIELDS:
+            if name not in state_dict:
+                raise InputError(f'this state of a PolicyCallback lacks the field "{name}"')
+        state = type(self.state).from_dict(state_dict["state"])
+        counts = (whole(name, state_dict[name], 0) for name in ("iteration", "epochs"))
+        self.iteration, self.epochs = counts
+        self.state, self._start, self._before = state, state_dict["start"], state_dict["before"]
+
+    def _check_model(self) -> None:
+        optimizer = self.model.optimizer
+        if isinstance(getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule):
+            remedy = f"compile the model with a number, such as {self.schedule.base_lr:g}"
+            raise InputError("the optimizer follows a schedule of its own", remedy=remedy)
+        if not isinstance(self.schedule, Aslr | Tlr):
+            return
+        for owner, name in ((self.model, "steps_per_execution"), (optimizer, "gradient_accumulation_steps")):
+            if (getattr(owner, name, None) or 1) > 1:
+                raise InputError(
+                    f"{self.policy.name} looks at every update: {name} must be 1", got=getattr(owner, name)
+                )
+
+    def _sync(self) -> None:
+        """The JAX trainer keeps its state to itself during an epoch, until it is asked for."""
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+
+    def _write(self) -> None:
+        self._sync()
+        self.model.optimizer.learning_rate = self.rate
+
+    def _weights(self) -> list[NDArray[Any]]:
+        """Copies of what is trained, at least float32."""
+        self._sync()
+        return [_copied(variable) for variable in self.model.trainable_variables]
+
+    def _learn(self) -> None:
+        now = self._weights()
+        assert self._start is not None
+        _check_shapes(self._start, now)
+        moved = [before - after for before, after in zip(self._start, now, strict=True)]
+        gg, gp = _dots(moved, moved if self._before is None else self._before)
+        self.state = self.schedule.update(self.state, TlrWindow([gg], [gp]))
+        self._start, self._before = now, moved
+        self._write()
+
+
+def _check_possible(schedule: object) -> None:
+    """Raise InputError for a TLR that needs more than Keras shows to a callback."""
+    if not isinstance(schedule, Tlr):
+        return
+    if schedule.source != "displacement":
+        raise InputError("Keras shows a callback no gradients", got=f'source "{schedule.source}"',
+                         remedy='use source "displacement", or lrpolicy.integrations.jax or .torch')  # fmt: skip
+    if schedule.per_tensor:
+        raise InputError("an optimizer of Keras has one rate for all tensors", got="per_tensor=True",
+                         remedy="use lrpolicy.integrations.jax or .torch")  # fmt: skip
+
+
+def _copied(variable: Any) -> NDArray[Any]:
+    value = keras.ops.stop_gradient(variable.value)
+    if keras.backend.standardize_dtype(value.dtype) not in ("float32", "float64"):
+        value = keras.ops.cast(value, "float32")
+    return np.asarray(value.cpu() if hasattr(value, "cpu") else value).copy()
+
+
+def _check_shapes(start: list[NDArray[Any]], now: list[NDArray[Any]]) -> None:
+    ours, theirs = ([array.shape for array in arrays] for arrays in (start, now))
+    if ours != theirs:
+        raise InputError("the model has other weights than at the window's beginning", got=f"{theirs}, not {ours}")
+
+
+def _dots(now: list[NDArray[Any]], before: list[NDArray[Any]]) -> tuple[float, float]:
+    """<now, now> and <now, before> over all tensors, in double and in their order."""
+    gg = gp = 0.0
+    for a, b in zip(now, before, strict=True):
+        (own,), (other,) = Plan([a.size]).dot_pair([a], [b])
+        gg, gp = gg + own, gp + other
+    return gg, gp

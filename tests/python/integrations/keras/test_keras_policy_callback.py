@@ -1,0 +1,162 @@
+"""PolicyCallback: the core's rates reach the weights, resuming, TLR against NumPy, wrong input."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from keras_support import rates_seen, small_model  # noqa: E402
+
+from lrpolicy.errors import InputError  # noqa: E402
+from lrpolicy.integrations.keras import PolicyCallback, PolicySchedule  # noqa: E402
+from lrpolicy.stateful import AdaptivePolicy, Plateau, TlrWindow, TrainLoss  # noqa: E402
+
+SEQUENCES = ["seq1:base_lr=0.1", "seq3:base_lr=0.1,strategy=by_oscillate", "seq4:base_lr=0.1,strategy=by_cutoff"]
+PLATEAU = "plateau:base_lr=0.1,gamma=0.5,plateau_winsize=2,plateau_winsize=1"
+ASLR = "aslr:base_lr=0.1,seed=7"
+TLR = "tlr:base_lr=0.02,window=0.5"
+LOSSES = [2.0, 1.5, 1.6, 1.6, 1.2, 1.3, 1.30001, 0.9]
+
+
+class Losses(keras.callbacks.Callback):
+    """Puts losses of ours into the logs of each epoch, in the place of the real ones."""
+
+    def __init__(self, losses: list[float]) -> None:
+        super().__init__()
+        self.losses = losses
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs["loss"] = logs["val_loss"] = self.losses[epoch]
+
+
+def expected(text: str, losses: list[float], updates: int) -> list[float]:
+    """The float32 rate of every update of epochs of so many."""
+    schedule: Any = AdaptivePolicy.parse(text).schedule()
+    state, found = schedule.init(), []
+    for epoch, loss in enumerate(losses):
+        found += [schedule.rate(state, epoch * updates + t) for t in range(updates)]
+        state = schedule.update(state, TrainLoss(epoch, loss) if isinstance(schedule, Plateau) else loss)
+    return np.array(found).astype(np.float32).tolist()
+
+
+@pytest.mark.parametrize("text", [*SEQUENCES, PLATEAU, ASLR])
+def test_the_weights_move_by_the_cores_rates(text: str) -> None:
+    callback = PolicyCallback(text)
+    seen = rates_seen(small_model(0.7), 3, len(LOSSES), callbacks=[Losses(LOSSES), callback])
+    assert seen == expected(text, LOSSES, 3)
+    assert len(set(seen)) >= 2
+    assert (callback.iteration, callback.epochs) == (3 * len(LOSSES), len(LOSSES))
+
+
+@pytest.mark.parametrize("text", [SEQUENCES[1], PLATEAU, ASLR])
+def test_a_resumed_training_goes_on_to_the_bit(text: str) -> None:
+    first = PolicyCallback(text)
+    seen = rates_seen(small_model(0.7), 3, 4, callbacks=[Losses(LOSSES[:4]), first])
+    second = PolicyCallback(text)
+    second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    seen += rates_seen(small_model(0.7), 3, 4, callbacks=[Losses(LOSSES[4:]), second])
+    assert seen == expected(text, LOSSES, 3)
+
+
+def regression() -> tuple[Any, Any, Any]:
+    generator = np.random.default_rng(5)
+    x = generator.standard_normal((48, 5)).astype(np.float32)
+    y = (x @ generator.standard_normal((5, 2)) + generator.standard_normal((48, 2))).astype(np.float32)
+    keras.utils.set_random_seed(3)
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.7), "mse")
+    return model, x, y
+
+
+class Rates(keras.callbacks.Callback):
+    def __init__(self, of: PolicyCallback) -> None:
+        super().__init__()
+        self.of, self.seen = of, []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.seen.append(self.of.rate)
+
+
+def fit_tlr(model: Any, x: Any, y: Any, callback: PolicyCallback, epochs: int) -> list[float]:
+    rates = Rates(callback)
+    model.fit(x, y, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=[callback, rates])
+    return rates.seen
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")  # Keras's get_weights
+def test_tlr_learns_the_rates_of_a_training_in_numpy() -> None:
+    """Least squares by plain SGD in double, with the core's machine: within 1e-4 in float32 over 20 windows, whose
+    displacements do not die out: the targets are noisy."""
+    model, x, y = regression()
+    kernel, bias = (np.asarray(weight, float) for weight in model.get_weights())
+    seen = fit_tlr(model, x, y, PolicyCallback(TLR), 10)
+    schedule: Any = AdaptivePolicy.parse(TLR).schedule(6)
+    state, found = schedule.init(), []
+    start, before = np.append(kernel, bias), np.zeros(12)
+    for t in range(60):
+        rows = slice(8 * (t % 6), 8 * (t % 6) + 8)
+        error = 2 * (x[rows] @ kernel + bias - y[rows]) / (8 * 2)
+        kernel, bias = kernel - schedule.rate(state) * x[rows].T @ error, bias - schedule.rate(state) * error.sum(0)
+        if schedule.is_due(t):
+            now = np.append(kernel, bias)
+            state = schedule.update(state, TlrWindow((start - now) @ (start - now), (start - now) @ before))
+            start, before = now, start - now
+        found.append(schedule.rate(state))
+    assert len(set(found)) >= 19
+    np.testing.assert_allclose(seen, found, rtol=1e-4)
+
+
+def test_tlr_goes_on_in_the_middle_of_a_window() -> None:
+    model, x, y = regression()
+    whole = fit_tlr(model, x, y, PolicyCallback(TLR + ",epoch=8"), 4)
+    model, x, y = regression()
+    first = PolicyCallback(TLR + ",epoch=8")
+    seen = fit_tlr(model, x, y, first, 1)  # six updates, in windows of four
+    second = PolicyCallback(TLR + ",epoch=8")
+    second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    assert seen + fit_tlr(model, x, y, second, 3) == whole
+    assert len(set(whole)) > 3
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "message"),
+    [
+        ("fixed:base_lr=0.1", {}, "is for policies that observe the training.*make a PolicySchedule"),
+        ("seq3", {"base_lr": 0.1, "gamma": 1.0}, 'policy "seq3" has no parameter "gamma"'),
+        ("seq9", {"base_lr": 0.1}, 'lr_policy "seq9" is unknown'),
+        (TLR + ",source=gradient", {}, "Keras shows a callback no gradients.*lrpolicy.integrations.jax"),
+        (TLR + ",per_tensor=true", {}, "one rate for all tensors.*lrpolicy.integrations.jax"),
+    ],
+)
+def test_wrong_policies_get_one_clear_line(policy: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        PolicyCallback(policy, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_fit_cannot_do_is_refused() -> None:
+    with pytest.raises(InputError, match="follows a schedule of its own; compile the model with a number"):
+        rates_seen(small_model(PolicySchedule("fixed", base_lr=0.1)), 2, callbacks=[PolicyCallback(ASLR)])
+    with pytest.raises(InputError, match='no "val_loss"; give validation_data, or a monitor of these; known: loss'):
+        rates_seen(small_model(0.1), 2, callbacks=[PolicyCallback(ASLR)])
+    with pytest.raises(InputError, match="aslr looks at every update: gradient_accumulation_steps must be 1, got 2"):
+        rates_seen(small_model(0.1, gradient_accumulation_steps=2), 2, callbacks=[PolicyCallback(ASLR)])
+
+
+def test_states_that_do_not_fit_are_refused() -> None:
+    callback = PolicyCallback(PLATEAU)
+    saved = callback.state_dict()
+    with pytest.raises(InputError, match="this is the state of another policy"):
+        PolicyCallback(ASLR).load_state_dict(saved)
+    with pytest.raises(InputError, match="this is no state of a PolicyCallback, version 1"):
+        callback.load_state_dict({**saved, "version": 2})
+    with pytest.raises(InputError, match='lacks the field "epochs"'):
+        callback.load_state_dict({key: value for key, value in saved.items() if key != "epochs"})
+    with pytest.raises(InputError, match="this is no state of schedule plateau"):
+        callback.load_state_dict({**saved, "state": PolicyCallback(ASLR).state.to_dict()})
+    assert callback.state_dict() == saved
