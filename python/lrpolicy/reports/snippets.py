@@ -57,18 +57,11 @@ scheduler = PolicyLR(optimizer, {_constructor(policy)})
 def jax(policy: Policy, spec: TrialSpec) -> str:
     """An optax schedule: a function of the count of updates, which may be traced."""
     return f"""\
-import jax.numpy as jnp
 import optax
 from lrpolicy import Policy
+from lrpolicy.integrations.jax import PolicySchedule
 
-policy = {_constructor(policy)}
-rates = jnp.asarray(policy.rates(range({spec.max_iter})), dtype=jnp.float32)
-
-
-def schedule(count):
-    return rates[jnp.minimum(count, {spec.max_iter - 1})]
-
-
+schedule = PolicySchedule({_constructor(policy)}, iterations={spec.max_iter})
 optimizer = {_optax(spec)}
 """
 
@@ -77,26 +70,10 @@ def keras(policy: Policy, spec: TrialSpec) -> str:
     """A LearningRateSchedule for Keras 3 and any of its backends; it can be saved with the model."""
     return f"""\
 import keras
-import numpy as np
 from lrpolicy import Policy
+from lrpolicy.integrations.keras import PolicySchedule
 
-
-@keras.saving.register_keras_serializable(package="lrpolicy")
-class PolicySchedule(keras.optimizers.schedules.LearningRateSchedule):
-    def __init__(self, policy, max_iter):
-        self.policy, self.max_iter = dict(policy), max_iter
-        self.rates = Policy.from_dict(self.policy).rates(range(max_iter)).astype(np.float32)
-
-    def __call__(self, step):
-        index = keras.ops.minimum(keras.ops.cast(step, "int32"), self.max_iter - 1)
-        return keras.ops.take(keras.ops.convert_to_tensor(self.rates), index)
-
-    def get_config(self):
-        return {{"policy": self.policy, "max_iter": self.max_iter}}
-
-
-policy = {_constructor(policy)}
-schedule = PolicySchedule(policy.to_dict(), {spec.max_iter})
+schedule = PolicySchedule({_constructor(policy)}, iterations={spec.max_iter})
 optimizer = keras.optimizers.SGD(learning_rate=schedule{_sgd(spec, "momentum", "weight_decay")})
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from lrpolicy.policies import PARAMETERS, POLICIES, Policy
 from lrpolicy.solver import Solver
 from lrpolicy.solver.policy_fields import NESTED
+from lrpolicy.stateful import AdaptivePolicy
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 # JAX without 64-bit types cannot trace a count beyond, and Keras cannot count so far.
@@ -163,3 +165,85 @@ def test_a_solver_prototxt_gives_the_answer_sheet_to_the_bit() -> None:
 
 def test_the_sheet_has_every_policy() -> None:
     assert {text.partition(":")[0] for text in CASES} == set(POLICIES)
+
+
+def sequence_cases() -> Iterator[tuple[str, list[int], Rates]]:
+    """seq1 to seq4 by_epoch, whose text the sheet gives: after how many epochs, which rate."""
+    for name in ("seq1", "seq2", "seq3", "seq4"):
+        for base_lr in sorted({row["base_lr"] for row in rows("sequence")}):
+            found = [row for row in rows("sequence") if (row["sequence"], row["base_lr"]) == (name, base_lr)]
+            found = [row for row in found if int(row["advances"]) <= 101]
+            nearest = np.array([float(row["nearest"]) for row in found])
+            yield f"{name}:base_lr={base_lr}", [int(row["advances"]) for row in found], nearest.astype(np.float32)
+
+
+def walk_in_the_core(text: str, epochs: int) -> list[float]:
+    policy = AdaptivePolicy.parse(text)
+    schedule: Any = policy.schedule()
+    states = accumulate([1.0] * epochs, schedule.update, initial=schedule.init())
+    return [schedule.rate(state) for state in states]
+
+
+def walk_in_torch(text: str, epochs: int) -> list[float]:
+    torch = pytest.importorskip("torch")
+    from lrpolicy.integrations.torch import FeedbackLR
+
+    optimizer = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=torch.tensor(0.5))
+    schedule: Any = AdaptivePolicy.parse(text).schedule()
+    scheduler = FeedbackLR(optimizer, schedule)
+    optimizer.step()
+    found = [optimizer.param_groups[0]["lr"].item()]
+    for _ in range(epochs):
+        scheduler.step(1.0)
+        found.append(optimizer.param_groups[0]["lr"].item())
+    return found
+
+
+def walk_in_jax(text: str, epochs: int) -> list[float]:
+    jax = pytest.importorskip("jax")
+    pytest.importorskip("optax")
+    from lrpolicy.integrations.jax import observe, scale_by_policy
+
+    optimizer = scale_by_policy(text)
+    state, update, found = optimizer.init(1.0), jax.jit(optimizer.update), []
+    for _ in range(epochs + 1):
+        change, _ = update(jax.numpy.ones(()), state)
+        found.append(-float(change))
+        state = observe(state, 1.0)
+    return found
+
+
+def walk_in_keras(text: str, epochs: int) -> list[float]:
+    keras = pytest.importorskip("keras")
+    from lrpolicy.integrations.keras import PolicyCallback
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    callback = PolicyCallback(text)
+    callback.set_model(model)
+    callback.on_train_begin()
+    found = [float(model.optimizer.learning_rate.value)]
+    for epoch in range(epochs):
+        callback.on_epoch_end(epoch, {"val_loss": 1.0})
+        found.append(float(model.optimizer.learning_rate.value))
+    return found
+
+
+WALKS = {"core": walk_in_the_core, "torch": walk_in_torch, "jax": walk_in_jax, "keras": walk_in_keras}
+
+
+@pytest.mark.parametrize("front_end", WALKS)
+def test_every_front_end_walks_along_the_sequences_to_the_bit(front_end: str) -> None:
+    for text, advances, expected in sequence_cases():
+        walked = np.array(WALKS[front_end](text, max(advances)), np.float64).astype(np.float32)
+        assert bits(walked[advances]) == bits(expected), text
+
+
+def test_a_solver_prototxt_names_the_same_sequences() -> None:
+    """base_lr is float32 there."""
+    for text, advances, _ in sequence_cases():
+        name, _, base_lr = text.partition(":base_lr=")
+        fields = f'lr_policy: "{name}" base_lr: {base_lr} max_iter: 100 test_interval: 10 test_iter: 1'
+        solver = Solver.parse(f'net: "net.prototxt" {fields}')
+        single = f"{name}:base_lr={float(np.float32(base_lr))}"
+        assert walk_in_the_core(solver.policy.to_text(), max(advances)) == walk_in_the_core(single, max(advances))
