@@ -33,7 +33,7 @@ class PolicySchedule:
     asks or looks up:
 
     - without `iterations` it calls the core on the host (`jax.pure_callback`): any count, no memory, and a device waits
-      for the host in every update;
+      for the host in every update (0.4 ms measured on a CPU, where an update by table took 9 us);
     - with `iterations` it looks up a table of the first so many rates, 4 bytes each, which becomes a constant of the
       compiled program and stays on the device. Counts beyond the table have its last rate.
 
