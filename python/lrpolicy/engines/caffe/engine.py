@@ -59,6 +59,9 @@ class CaffeEngine:
         run = Path(tempfile.mkdtemp(dir=self._home()))
         try:
             served = self._serve(job, phases, start)
+            policy = _with_epoch(
+                policy, len(served.train.labels), phases.train_data.batch_size * job.solver.message.iter_size
+            )
             return _Run(self._binary.path, job, policy, phases, served, start, run).train(observer)
         finally:
             shutil.rmtree(run, ignore_errors=True)
@@ -188,7 +191,11 @@ class _Run:
     def _save_first_weights(self, snapshots: Snapshots) -> None:
         """Caffe saves none before the first update, but the same seed fills the same weights again."""
         solver = prototxts.solver_message(
-            self.job, self.policy, self.folder / "train.prototxt", max_iter=0, snapshot_prefix=str(snapshots.stem)
+            self.job,
+            Policy("fixed", base_lr=1.0),
+            self.folder / "train.prototxt",
+            max_iter=0,
+            snapshot_prefix=str(snapshots.stem),
         )
         path = prototxts.write(self.folder / "first.prototxt", solver)
         with CaffeProcess(self.binary, ["train", f"--solver={path}"], self.job.threads) as process:
@@ -214,6 +221,14 @@ def _policy(job: TrainingJob, binary: Binary) -> AnyPolicy:
         rule = f'the caffe binary {binary.path} does not know lr_policy "{policy.name}"'
         raise InputError(rule, remedy=did_you_mean(policy.name, binary.policies))
     return policy
+
+
+def _with_epoch(policy: AnyPolicy, examples: int, batch: int) -> AnyPolicy:
+    """The policy, told the iterations of an epoch where Caffe needs them and the user left them to be counted."""
+    if not isinstance(policy, AdaptivePolicy) or policy.name != "tlr" or "epoch" in policy.parameters:
+        return policy
+    parameters: dict[str, Any] = policy.parameters
+    return AdaptivePolicy(policy.name, **parameters, epoch=math.ceil(examples / batch))
 
 
 def _start(job: TrainingJob) -> int:

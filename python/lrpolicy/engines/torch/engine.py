@@ -163,11 +163,9 @@ def _start(job: TrainingJob, snapshots: Snapshots, losses: LossRecord) -> _Start
         snapshots.load_weights(path)
     if job.resume is None:
         return _Start()
-    iteration, progress = snapshots.resume(job.resume)
-    if progress is None:
-        return _Start(iteration, by_caffe=True)
-    losses.restore(progress)
-    return _Start(iteration, progress.seconds)
+    resumed = snapshots.resume(job.resume)
+    losses.restore(resumed.progress)
+    return _Start(resumed.iteration, resumed.progress.seconds, resumed.by_caffe)
 
 
 def _schedule(job: TrainingJob, nets: _Nets, data: LoadedData, weights: Weights) -> Schedule | LiveSchedule[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -36,6 +36,14 @@ class Progress:
     seconds: float
 
 
+class Resumed(NamedTuple):
+    """The updates done, what else the snapshot knows of them, and whether Caffe did them."""
+
+    iteration: int
+    progress: Progress
+    by_caffe: bool
+
+
 @dataclass(frozen=True)
 class Snapshots:
     """Writes and reads the snapshots of one job. `message` is the filtered NetParameter of the TRAIN phase."""
@@ -64,9 +72,8 @@ class Snapshots:
         write_state(state, SolverState(iteration, str(model), self._current_step(iteration), history, extra, buffers))
         return state
 
-    def resume(self, path: Path) -> tuple[int, Progress | None]:
-        """Take over weights, history and the policy's state; returns the updates done, and the progress unless Caffe
-        wrote the file.
+    def resume(self, path: Path) -> Resumed:
+        """Take over weights, history and the policy's state; returns how far they had come.
 
         Raises InputError for a file that is missing or truncated, or that belongs to another net, solver, policy, seed
         or protocol.
@@ -77,14 +84,14 @@ class Snapshots:
             rule = f"an optimizer of type {self.job.solver.solver_type} has {len(history)} history blobs for this net"
             raise InputError(rule, where=str(path), got=len(state.history))
         values = _values(state.extra, path)
-        engine = values.pop("engine", None)
+        by_engine, by_caffe = values.pop("engine", None), values.pop("caffe", None)
         if self.live is not None:
             self._restore_policy(self.live, values, state.policy_history, path)
-        progress = self._progress(engine, path)
+        progress = self._progress(by_engine, by_caffe, path)
         self._take_over(_beside(path, state.learned_net), whole=True)
         for index, (mine, theirs) in enumerate(zip(history, state.history, strict=True)):
             mine.copy_(torch.from_numpy(fit(theirs, tuple(mine.shape), f"{path}: history {index}")))
-        return state.iter, progress
+        return Resumed(state.iter, progress, by_engine is None)
 
     def load_weights(self, path: Path) -> None:
         """Take over the weights of the layers that a .caffemodel shares with the net by name; others stay.
@@ -116,16 +123,22 @@ class Snapshots:
         policy = self.job.schedule or self.job.solver.policy
         return same | ({"lr_policy": policy.name} if isinstance(policy, AdaptivePolicy) else {})
 
-    def _progress(self, values: Any, path: Path) -> Progress | None:
-        if values is None:
-            return None
+    def _progress(self, by_engine: Any, by_caffe: Any, path: Path) -> Progress:
+        """What this engine added to the policy's state, or a patched Caffe; one without the patch adds nothing."""
+        identity = self._identity()
         try:
-            progress = Progress(**values["progress"])
-        except (KeyError, TypeError):
+            if by_engine is not None:
+                made_with, progress = by_engine, Progress(**by_engine["progress"])
+            elif by_caffe is not None:
+                made_with, progress = by_caffe, Progress([float(loss) for loss in by_caffe["window"]], 0.0, 0, 0.0)
+                identity = {name: value for name, value in identity.items() if name == "lr_policy"}
+            else:
+                return Progress([], 0.0, 0, 0.0)
+        except (KeyError, TypeError, ValueError):
             raise InputError(_DAMAGED, where=str(path)) from None
-        for name, value in self._identity().items():
-            if values.get(name) != value:
-                raise InputError(f"the snapshot was made with {name} {values.get(name)}", where=str(path), got=value)
+        for name, value in identity.items():
+            if made_with.get(name) != value:
+                raise InputError(f"the snapshot was made with {name} {made_with.get(name)}", where=str(path), got=value)
         return progress
 
     def _restore_policy(
