@@ -28,6 +28,9 @@ __all__ = [
 def read_weights(path: str | Path) -> dict[str, list[Array]]:
     """The blobs of a .caffemodel[.h5] by layer name, float32, in Caffe's shapes (old files: 4-D, see `fit`).
 
+    A blob that another layer owns, which Caffe leaves out of HDF5 files, is missing at the list's end or has the shape
+    (0,); so may its whole layer be.
+
     Raises InputError for a file that is missing, truncated, or something else.
     """
     path = Path(path)

@@ -20,9 +20,9 @@ from lrpolicy.prototxt import files
 
 
 def read_weights(path: Path) -> dict[str, list[Array]]:
-    """The blobs of every layer that has any, by layer name."""
+    """The blobs of every layer that has any, by layer name; an empty array where Caffe left one out (Net::ToHDF5)."""
     with _reading(path) as file:
-        layers = {name: _numbered(group) for name, group in file["data"].items()}
+        layers = {name: _numbered(group, missing=True) for name, group in file["data"].items()}
     weights = {name: blobs for name, blobs in layers.items() if blobs}
     if not weights:
         raise InputError("this is no .caffemodel.h5: it holds no layer with weights", where=str(path))
@@ -75,8 +75,14 @@ def _write_text(file: Any, name: str, text: bytes) -> None:
     file.create_dataset(name, data=np.array(text, f"S{len(text) + 1}"))
 
 
-def _numbered(group: Any) -> list[Array]:
-    return [np.asarray(group[str(index)], np.float32) for index in range(len(group))]
+def _numbered(group: Any, *, missing: bool = False) -> list[Array]:
+    """The arrays 0, 1, ... of a group; where some may be missing, (0,) in their place."""
+    count = max((int(name) + 1 for name in group), default=0) if missing else len(group)
+    nothing = np.empty(0, np.float32)
+    return [
+        nothing if missing and str(index) not in group else np.asarray(group[str(index)], np.float32)
+        for index in range(count)
+    ]
 
 
 def _fill(group: Any, blobs: Any) -> None:

@@ -190,3 +190,14 @@ def test_slashes_in_layer_names_do_not_fit_into_hdf5(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has a slash in its name"):
         caffemodel.write_weights(tmp_path / "w.caffemodel.h5", {"conv/1x1": [np.ones(1)]})
     assert not list(tmp_path.iterdir())
+
+
+def test_blobs_that_another_layer_owns_may_be_missing_from_hdf5(tmp_path: Path) -> None:
+    """Caffe writes a group for every layer, and in it only the blobs that are its own (Net::ToHDF5)."""
+    path = tmp_path / "shared.caffemodel.h5"
+    caffemodel.write_weights(path, {"a": [np.ones((2, 2), np.float32), np.zeros(2, np.float32)] * 2, "b": [np.ones(1)]})
+    with h5py.File(path, "r+") as file:
+        del file["data/a/0"], file["data/a/3"], file["data/b/0"]
+    found = caffemodel.read_weights(path)
+    assert [blob.shape for blob in found["a"]] == [(0,), (2,), (2, 2)]
+    assert found.keys() == {"a"}

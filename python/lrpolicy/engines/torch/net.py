@@ -57,7 +57,8 @@ class Weights:
     """The weight tensors of a net: by layer, as Caffe's files hold them, and as the list of those that are learned.
 
     `learned` has each tensor once, in Caffe's order, frozen ones (lr_mult 0) included: solver states have a history
-    for every one of them. Fillers draw by (seed, place in that list).
+    for every one of them. Fillers draw by (seed, place in that list). `shared` names the blobs (layer, number) whose
+    memory another layer owns.
 
     Raises:
         InputError: a filler that does not fit, or weights shared between blobs of different shapes.
@@ -66,6 +67,7 @@ class Weights:
     def __init__(self, definition: Definition, seed: int, device: torch.device) -> None:
         self.by_layer: Blobs = {}
         self.learned: list[Weight] = []
+        self.shared: set[tuple[str, int]] = set()
         owners: dict[int, Tensor] = {}
         for index, parameter in enumerate(definition.parameters):
             layer = definition.layers[parameter.layer]
@@ -81,6 +83,8 @@ class Weights:
             elif owners[parameter.owner].shape != parameter.shape:
                 rule = "the torch engine shares weights between blobs of one shape only"
                 raise InputError(rule, where=f'layer "{layer.name}"', got=parameter.shape)
+            if parameter.owner != index:
+                self.shared.add((layer.name, parameter.blob))
             self.by_layer.setdefault(layer.name, []).append(owners[parameter.owner])
 
     def copy(self) -> Blobs:
@@ -88,11 +92,12 @@ class Weights:
         return {name: [blob.detach().clone() for blob in blobs] for name, blobs in self.by_layer.items()}
 
     @torch.no_grad()
-    def assign(self, values: Mapping[str, Sequence[Tensor]]) -> None:
-        """Take over the values of the layers named in `values`, in place."""
+    def assign(self, values: Mapping[str, Sequence[Tensor | None]]) -> None:
+        """Take over the values of the layers named in `values`, in place; None leaves a blob as it is."""
         for name, blobs in values.items():
             for mine, theirs in zip(self.by_layer[name], blobs, strict=True):
-                mine.copy_(theirs)
+                if theirs is not None:
+                    mine.copy_(theirs)
 
 
 class TorchNet:

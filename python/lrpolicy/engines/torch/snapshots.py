@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from lrpolicy.caffemodel import Array, SolverState, fit, read_state, read_weights, write_state, write_weights
 from lrpolicy.engines.base import TrainingJob
@@ -101,21 +103,29 @@ class Snapshots:
         self._take_over(path, whole=False)
 
     def _take_over(self, path: Path, *, whole: bool) -> None:
-        found = read_weights(path)
-        mine = self.weights.by_layer
-        if whole and set(mine) - set(found):
-            missing = ", ".join(sorted(set(mine) - set(found)))
-            raise InputError("the weights of layers are missing", where=str(path), got=f"none for {missing}")
-        taken = {}
-        for name in mine.keys() & found.keys():
-            if len(found[name]) != len(mine[name]):
-                rule = f'layer "{name}" has {len(mine[name])} blobs in the net'
-                raise InputError(rule, where=str(path), got=len(found[name]))
-            taken[name] = [
-                torch.from_numpy(fit(theirs, tuple(blob.shape), f'{path}: layer "{name}", blob {index}'))
-                for index, (blob, theirs) in enumerate(zip(mine[name], found[name], strict=True))
-            ]
-        self.weights.assign(taken)
+        found, mine = read_weights(path), self.weights.by_layer
+        missing = [name for name in sorted(set(mine) - set(found)) if not self._all_shared(name)]
+        if whole and missing:
+            got = f"none for {', '.join(missing)}"
+            raise InputError("the weights of layers are missing", where=str(path), got=got)
+        self.weights.assign({name: self._fitted(name, found[name], path) for name in mine.keys() & found.keys()})
+
+    def _fitted(self, name: str, found: list[Array], path: Path) -> list[Tensor | None]:
+        """A layer's blobs from a file, None for one that another layer owns and the file leaves out."""
+        mine = self.weights.by_layer[name]
+        padded = [*found, *[np.empty(0, np.float32)] * (len(mine) - len(found))]
+        absent = [not blob.size and (name, index) in self.weights.shared for index, blob in enumerate(padded)]
+        if len(padded) != len(mine) or not all(absent[len(found) :]):
+            rule = f'layer "{name}" has {len(mine)} blobs in the net'
+            raise InputError(rule, where=str(path), got=len(found))
+        where = f'{path}: layer "{name}", blob'
+        return [
+            None if left_out else torch.from_numpy(fit(theirs, tuple(blob.shape), f"{where} {index}"))
+            for index, (blob, theirs, left_out) in enumerate(zip(mine, padded, absent, strict=True))
+        ]
+
+    def _all_shared(self, name: str) -> bool:
+        return all((name, index) in self.weights.shared for index in range(len(self.weights.by_layer[name])))
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a resumed training to be the same training."""
