@@ -1,0 +1,305 @@
+"""Does the torch engine train as real Caffe does? The same .caffemodel, LMDB and solver, loss by loss.
+
+    python benchmarks/bench_conformance.py [--caffe PATH] [--only lenet] [--iterations 200] [--moved 3] [--write]
+
+Two questions for each case. Over 20 iterations: are the losses within 1e-5 of Caffe's, relative? (Caffe prints six
+digits, which alone is up to 5e-6.) Over 200: is the largest difference within three times that of Caffe against itself,
+(a) when every first weight moves by one unit in the last place (--moved such runs), with a floor of 1e-5 of the loss?
+Beside it stands (b), the same Caffe with OpenBLAS's kernels for two other processors, which add in another order.
+All run on one thread. With LRPOLICY_DATA the images are MNIST's and CIFAR-10's, else scikit-learn's digits, enlarged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrpolicy import zoo
+from lrpolicy.caffemodel import read_weights, write_mean, write_weights
+from lrpolicy.cli.versions import hardware, versions
+from lrpolicy.datasets import Examples, mean_image, open_dataset, write_lmdb
+from lrpolicy.engines.base import TrainingJob
+from lrpolicy.engines.caffe.binary import Binary
+from lrpolicy.engines.torch import TorchEngine
+from lrpolicy.errors import NotAvailableError
+from lrpolicy.net import read as read_net
+from lrpolicy.prototxt.text import to_text
+from lrpolicy.records import Measurement, Protocol
+from lrpolicy.solver import read as read_solver
+
+RESULTS = Path(__file__).parent / "results"
+TRAIN_EXAMPLES, TEST_EXAMPLES = 2000, 100
+TIGHT, EARLY, STRAY = 1e-5, 20, 3.0
+CORES = ("Nehalem", "Haswell")  # names that OPENBLAS_CORETYPE takes
+
+SGD = "momentum: 0.9 weight_decay: 0.0005"
+FIXED = 'lr_policy: "fixed"'
+LENET = {
+    "SGD, inv": f'base_lr: 0.01 lr_policy: "inv" gamma: 0.0001 power: 0.75 {SGD}',
+    "Nesterov": f'base_lr: 0.01 {FIXED} type: "Nesterov" {SGD}',
+    "AdaGrad": f'base_lr: 0.01 {FIXED} type: "AdaGrad" weight_decay: 0.0005',
+    "RMSProp": f'base_lr: 0.001 {FIXED} type: "RMSProp" rms_decay: 0.98 weight_decay: 0.0005',
+    "AdaDelta": f'base_lr: 1 {FIXED} type: "AdaDelta" momentum: 0.95 delta: 1e-6 weight_decay: 0.0005',
+    "Adam": f'base_lr: 0.001 {FIXED} type: "Adam" momentum: 0.9 momentum2: 0.999',
+    "iter_size 2": f"base_lr: 0.01 {FIXED} iter_size: 2 {SGD}",
+    "clip_gradients": f"base_lr: 0.01 {FIXED} clip_gradients: 1 {SGD}",
+    "L1": f'base_lr: 0.01 {FIXED} regularization_type: "L1" {SGD}',
+    "tri2": f'base_lr: 0.001 max_lr: 0.02 lr_policy: "tri2" stepsize: 40 {SGD}',
+}
+QUICK = {
+    name: text.replace("base_lr: 0.01", "base_lr: 0.001").replace("weight_decay: 0.0005", "weight_decay: 0.004")
+    for name, text in LENET.items()
+    if name in ("SGD, inv", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam", "tri2")
+}
+FULL = {name: QUICK[name] for name in ("SGD, inv", "Nesterov", "Adam", "tri2")}
+RESNET = {
+    "SGD": f"base_lr: 0.01 {FIXED} momentum: 0.9 weight_decay: 0.0001",
+    "Nesterov": f'base_lr: 0.01 {FIXED} type: "Nesterov" momentum: 0.9 weight_decay: 0.0001',
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A net of the zoo, its batch, and the fields of a solver."""
+
+    net: str
+    batch_size: int
+    name: str
+    solver: str
+
+
+CASES = [
+    Case(net, batch_size, name, text)
+    for net, batch_size, solvers in [
+        ("mnist-lenet", 16, LENET),
+        ("cifar10-quick", 4, QUICK),
+        ("cifar10-cnn3", 4, FULL),
+        ("cifar10-resnet20", 4, RESNET),
+    ]
+    for name, text in solvers.items()
+]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one case gave: largest differences of losses, `early` relative, `late` and `stray` absolute."""
+
+    case: Case
+    data: str
+    early: float
+    early_stray: float
+    late: float
+    stray: float
+    kernels: float
+    last_loss: float
+
+    @property
+    def early_holds(self) -> bool:
+        return self.early <= TIGHT
+
+    @property
+    def late_holds(self) -> bool:
+        return self.late <= max(STRAY * self.stray, TIGHT * self.last_loss)
+
+    @property
+    def kernels_hold(self) -> bool:
+        return self.late <= max(STRAY * self.kernels, TIGHT * self.last_loss)
+
+
+class Bench:
+    """A net on its data in a folder, trained by either."""
+
+    def __init__(self, binary: Path, case: Case, folder: Path) -> None:
+        self.binary, self.case, self.folder = binary, case, folder
+        train, test = images(case.net)
+        self.data = train.name
+        write_lmdb(folder / "train", train)
+        write_lmdb(folder / "test", test)
+        write_mean(folder / "mean.binaryproto", mean_image(train))
+        net = read_net(zoo.solver_path(case.net).parent / f"{case.net.replace('-', '_')}_train_test.prototxt").message
+        for layer, part in zip([layer for layer in net.layer if layer.type == "Data"], ("train", "test"), strict=True):
+            layer.data_param.source = str(folder / part)
+            layer.data_param.batch_size = case.batch_size if part == "train" else TEST_EXAMPLES
+            for random in ("crop_size", "mirror"):
+                layer.transform_param.ClearField(random)
+            if layer.transform_param.HasField("mean_file"):
+                layer.transform_param.mean_file = str(folder / "mean.binaryproto")
+        (folder / "net.prototxt").write_text(to_text(net))
+        self._caffe(0, [])  # Caffe's own fillers
+        self.first = folder / "caffe_iter_0.caffemodel"
+
+    def caffe(self, iterations: int, seed: int | None = None, core: str | None = None) -> NDArray[np.float64]:
+        """Caffe's losses; with a seed, from first weights that have moved; with a core, by that one's kernels."""
+        weights = self.first if seed is None else move_by_one_ulp(self.first, self.folder / "moved.caffemodel", seed)
+        log = self._caffe(iterations, [f"--weights={weights}"], core)
+        return np.array(re.findall(r"Iteration \d+ \(.*?\), loss = (\S+)", log), float)
+
+    def ours(self, iterations: int) -> NDArray[np.float64]:
+        solver = read_solver(self._solver(iterations))
+        losses = Losses()
+        job = TrainingJob(solver, protocol=Protocol.PAPER, weights=self.first, threads=1)
+        TorchEngine().train(job, losses)
+        return np.array(losses.found)
+
+    def _caffe(self, iterations: int, arguments: list[str], core: str | None = None) -> str:
+        chosen = {} if core is None else {"OPENBLAS_CORETYPE": core}
+        chosen |= {"GLOG_logtostderr": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        command = [str(self.binary), "train", f"--solver={self._solver(iterations)}", *arguments]
+        return subprocess.run(command, env={**os.environ, **chosen}, capture_output=True, text=True, check=True).stderr
+
+    def _solver(self, iterations: int) -> Path:
+        path = self.folder / "solver.prototxt"
+        path.write_text(
+            f'net: "{self.folder}/net.prototxt" {self.case.solver} max_iter: {iterations} display: 1 random_seed: 1 '
+            f'solver_mode: CPU snapshot_prefix: "{self.folder}/caffe"\n'
+        )
+        return path
+
+
+class Losses:
+    """The observer that keeps the loss of every iteration."""
+
+    def __init__(self) -> None:
+        self.found: list[float] = []
+
+    def displayed(self, iteration: int, loss: float, rate: float) -> None:
+        self.found.append(loss)
+
+    def measured(self, measurement: Measurement) -> None: ...
+
+    def saved(self, path: Path) -> None: ...
+
+    def noted(self, text: str) -> None: ...
+
+    def stopping(self) -> bool:
+        return False
+
+
+def images(net: str) -> tuple[Examples, Examples]:
+    """Training and test images of the size that the net takes; some of them, in their order."""
+    kind = net.partition("-")[0]
+    root = os.environ.get("LRPOLICY_DATA")
+    if root and (Path(root) / kind).is_dir():
+        data = open_dataset(Path(root) / kind)
+        return tuple(  # type: ignore[return-value]
+            part.take(np.arange(count)) for part, count in ((data.train, TRAIN_EXAMPLES), (data.test, TEST_EXAMPLES))
+        )
+    digits = open_dataset("digits")
+    side, channels = (28, 1) if kind == "mnist" else (32, 3)
+    border = (side - 24) // 2
+
+    def enlarged(part: Examples) -> Examples:
+        large = np.kron(part.images * 15, np.ones((1, channels, 3, 3), np.uint8))
+        margin = ((0, 0), (0, 0), (border, border), (border, border))
+        return Examples(np.pad(large, margin), part.labels, "enlarged digits")
+
+    return enlarged(digits.train), enlarged(digits.test.take(np.arange(TEST_EXAMPLES)))
+
+
+def move_by_one_ulp(source: Path, target: Path, seed: int) -> Path:
+    """Every weight but the zeros moves to a float32 beside it, up or down by chance."""
+    random = np.random.default_rng(seed)
+
+    def moved(blob: NDArray[np.float32]) -> NDArray[np.float32]:
+        ends = np.where(random.random(blob.shape) < 0.5, -np.inf, np.inf).astype(np.float32)
+        return np.where(blob == 0, blob, np.nextafter(blob, ends))
+
+    write_weights(target, {name: [moved(blob) for blob in blobs] for name, blobs in read_weights(source).items()})
+    return target
+
+
+def measure(binary: Path, case: Case, iterations: int = 200, moved: int = 3) -> Found:
+    """Train a case by both."""
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(binary, case, Path(folder))
+        caffe, ours = bench.caffe(iterations), bench.ours(iterations)
+        others = np.array([bench.caffe(iterations, seed) for seed in range(moved)])
+        kernels = np.array([bench.caffe(iterations, core=core) for core in CORES])
+    assert caffe.shape == ours.shape == (iterations,), (caffe.shape, ours.shape)
+    strays = np.abs(others - caffe).max(axis=0)
+    early = slice(0, EARLY)
+    return Found(
+        case,
+        bench.data,
+        float((np.abs(ours - caffe) / caffe)[early].max()),
+        float((strays / caffe)[early].max()),
+        float(np.abs(ours - caffe).max()),
+        float(strays.max()),
+        float(np.abs(kernels - caffe).max()),
+        float(caffe[-10:].mean()),
+    )
+
+
+def table(found: list[Found]) -> Iterator[str]:
+    yield "| net | solver | 20: ours | moved | <= 1e-5 | 200: ours | moved | <= 3x | kernels | <= 3x | last loss |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    for row in found:
+        early, late, kernels = (
+            "yes" if holds else "**no**" for holds in (row.early_holds, row.late_holds, row.kernels_hold)
+        )
+        case = f"{row.case.net}, batch {row.case.batch_size} | {row.case.name}"
+        yield (
+            f"| {case} | {row.early:.1e} | {row.early_stray:.1e} | {early} | {row.late:.1e} | {row.stray:.1e} | {late} "
+            f"| {row.kernels:.1e} | {kernels} | {row.last_loss:.3g} |"
+        )
+
+
+def write(found: list[Found], iterations: int, moved: int) -> None:
+    made = {"hardware": hardware(), "versions": versions(), "iterations": iterations, "moved": moved}
+    answers = ("early_holds", "late_holds", "kernels_hold")
+    rows = [asdict(row) | {name: getattr(row, name) for name in answers} for row in found]
+    (RESULTS / "conformance.json").write_text(json.dumps({**made, "cases": rows}, indent=1) + "\n")
+    early, late, other = (f"{sum(row[name] for row in rows)} of {len(rows)}" for name in answers)
+    span = f"{iterations} iterations within three times the spread of"
+    text = f"""\
+# The torch engine beside real Caffe, loss by loss
+
+Made by `bench_conformance.py` on {made["hardware"]["processor"]}, one thread each, PyTorch {made["versions"]["torch"]}.
+Data: {", ".join(sorted({row.data for row in found}))}, {TRAIN_EXAMPLES} training images.
+
+- First 20 iterations within 1e-5, relative: {early} cases.
+- {span} {moved} Caffe runs whose first weights moved by one unit in the last place: {late}.
+- {span} Caffe with OpenBLAS's kernels for {", ".join(CORES)}: {other}.
+
+Columns `20` are relative to Caffe's loss, columns `200` are the largest differences of losses. Caffe prints six digits,
+which alone makes up to 5e-6. The nets have rectifiers and maxima: where one flips, float32 noise becomes a difference
+that grows, and whether one flips is chance. Where `moved` or `kernels` is large, Caffe does not repeat its own losses.
+
+"""
+    (RESULTS / "conformance.md").write_text(text + "\n".join(table(found)) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--caffe", type=Path, help="the binary  [default: as the caffe engine finds it]")
+    parser.add_argument("--only", default="", help="cases whose net has this in its name")
+    parser.add_argument("--iterations", type=int, default=200)
+    parser.add_argument("--moved", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="write results/conformance.md and .json")
+    options = parser.parse_args()
+    try:
+        binary = options.caffe or Binary.find().path
+    except NotAvailableError as error:
+        print(f"skipped: {error}")
+        return
+    found = []
+    for case in CASES:
+        if options.only in case.net:
+            found.append(measure(binary, case, options.iterations, options.moved))
+            print(list(table(found[-1:]))[-1], flush=True)
+    if options.write:
+        write(found, options.iterations, options.moved)
+
+
+if __name__ == "__main__":
+    main()
