@@ -1,4 +1,4 @@
-"""dot_pair with roll against NumPy, PyTorch and a non-temporal triad (goal G5), its error and its bits (G6).
+"""dot_pair with roll against NumPy, PyTorch and a non-temporal triad (goal G5), its bits (G6); ASLR's draws (G9).
 
 Contenders take turns in one process for each number of threads; ratios are of medians. The triad is compiled by `cc`
 for AVX; where that fails, it is left out.
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,7 @@ import numpy as np
 import torch
 
 from lrpolicy.kernels import Plan, TensorList, kernel_settings
+from lrpolicy.stateful import Aslr
 
 TRIAD = """
 #include <immintrin.h>
@@ -150,6 +152,21 @@ def accuracy() -> None:
     )
 
 
+def draws() -> None:
+    """161 of ASLR's draws: in one call from Python, and by the kernel alone, whose call is spread over 1000 lists."""
+    schedule, generator = Aslr(0.1, seed=7), np.random.Generator(np.random.Philox(7))
+    state, calls, lists = schedule.init(), 2000, 1000
+    runs: dict[str, tuple[Run, int]] = {
+        "lrpolicy, one call from Python": (lambda: schedule.rates(state, 12345, 161), calls),
+        "lrpolicy, the kernel alone": (lambda: schedule.rates(state, 12345, 161 * lists), calls // lists),
+        "NumPy's Philox, one call": (lambda: generator.uniform(0.05, 0.15, 161), calls),
+    }
+    print(f"\nASLR's draws for 161 tensors{'min':>22}{'median':>10}")
+    for name, (run, number) in runs.items():
+        taken = [timeit.timeit(run, number=number) / calls for _ in range(30)]
+        print(f"{name:40}{min(taken) * 1e6:10.3f}{statistics.median(taken) * 1e6:10.3f} us")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
@@ -171,6 +188,7 @@ def main() -> None:
         for threads in ("1", "2"):
             environment = os.environ | {"LRPOLICY_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
             subprocess.run([*child, "--child", "times"], env=environment, check=True)
+        draws()
         print()
         for setting in ({"LRPOLICY_IMPL": "reference"}, {"LRPOLICY_THREADS": "1"}, {"LRPOLICY_THREADS": "2"}):
             print(setting, flush=True)

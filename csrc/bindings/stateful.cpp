@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "bindings.hpp"
+#include "draw_rates.hpp"
 
 namespace py = pybind11;
 using namespace lrpolicy;
@@ -88,11 +89,7 @@ struct AslrCore {
     check_iteration(t);
     const Decimal around = unpack(state).center;
     py::array_t<double> out(count);
-    double* const rates = out.mutable_data();
-    for (std::uint32_t i = 0; i < count; i += 4) {
-      const AslrUniforms uniforms = aslr_uniforms(seed, static_cast<std::uint64_t>(t), i / 4);
-      for (std::uint32_t j = i; j < count && j < i + 4; ++j) rates[j] = aslr_rate(around, uniforms.u[j - i]);
-    }
+    lrpolicy_draw_rates_simd(&around, seed, static_cast<std::uint64_t>(t), count, out.mutable_data());
     return out;
   }
 };
