@@ -18,7 +18,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -254,18 +254,32 @@ def table(found: list[Found]) -> Iterator[str]:
         )
 
 
-def write(found: list[Found], iterations: int, moved: int) -> None:
+def earlier() -> list[Found]:
+    """What results/conformance.json holds."""
+    path = RESULTS / "conformance.json"
+    rows = json.loads(path.read_text())["cases"] if path.exists() else []
+    names = [field.name for field in fields(Found)]
+    return [Found(**{name: row[name] for name in names} | {"case": Case(**row["case"])}) for row in rows]
+
+
+def write(new: Found, iterations: int, moved: int) -> None:
+    """Put one case's results among the others, at once: a bench that is broken off loses nothing."""
+    places = {(case.net, case.name): place for place, case in enumerate(CASES)}
+    kept = {(row.case.net, row.case.name): row for row in [*earlier(), new]}
+    found = [kept[key] for key in sorted(kept, key=places.__getitem__)]
+    missing = [f"{net} {name}" for net, name in places if (net, name) not in kept]
     made = {"hardware": hardware(), "versions": versions(), "iterations": iterations, "moved": moved}
     answers = ("early_holds", "late_holds", "kernels_hold")
     rows = [asdict(row) | {name: getattr(row, name) for name in answers} for row in found]
     (RESULTS / "conformance.json").write_text(json.dumps({**made, "cases": rows}, indent=1) + "\n")
     early, late, other = (f"{sum(row[name] for row in rows)} of {len(rows)}" for name in answers)
+    not_measured = f"Not measured: {', '.join(missing)}." if missing else "All cases are measured."
     span = f"{iterations} iterations within three times the spread of"
     text = f"""\
 # The torch engine beside real Caffe, loss by loss
 
 Made by `bench_conformance.py` on {made["hardware"]["processor"]}, one thread each, PyTorch {made["versions"]["torch"]}.
-Data: {", ".join(sorted({row.data for row in found}))}, {TRAIN_EXAMPLES} training images.
+Data: {", ".join(sorted({row.data for row in found}))}, {TRAIN_EXAMPLES} training images. {not_measured}
 
 - First 20 iterations within 1e-5, relative: {early} cases.
 - {span} {moved} Caffe runs whose first weights moved by one unit in the last place: {late}.
@@ -292,13 +306,12 @@ def main() -> None:
     except NotAvailableError as error:
         print(f"skipped: {error}")
         return
-    found = []
     for case in CASES:
         if options.only in case.net:
-            found.append(measure(binary, case, options.iterations, options.moved))
-            print(list(table(found[-1:]))[-1], flush=True)
-    if options.write:
-        write(found, options.iterations, options.moved)
+            found = measure(binary, case, options.iterations, options.moved)
+            print(list(table([found]))[-1], flush=True)
+            if options.write:
+                write(found, options.iterations, options.moved)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Real Caffe's command line, and how far it strays from itself: the measure of what float32 can promise."""
+"""Real Caffe's command line, and how far two nets' weights lie apart."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lrpolicy.caffemodel import read_weights, write_weights
-
 Blobs = Mapping[str, Sequence[NDArray[np.float32]]]
 
 
@@ -22,18 +20,6 @@ def run_caffe(binary: Path, *arguments: object, cwd: Path) -> str:
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=250)
     assert done.returncode == 0, done.stderr
     return done.stderr
-
-
-def move_by_one_ulp(source: Path, target: Path, seed: int) -> None:
-    """Write the weights of `source` with every one but the zeros moved to a float32 beside it, up or down by chance."""
-    random = np.random.default_rng(seed)
-    moved = {}
-    for name, blobs in read_weights(source).items():
-        ends = [np.where(random.random(blob.shape) < 0.5, -np.inf, np.inf).astype(np.float32) for blob in blobs]
-        moved[name] = [
-            np.where(blob == 0, blob, np.nextafter(blob, end)) for blob, end in zip(blobs, ends, strict=True)
-        ]
-    write_weights(target, moved)
 
 
 def distance(left: Blobs, right: Blobs) -> float:

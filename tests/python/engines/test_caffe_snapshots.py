@@ -6,6 +6,7 @@ in the last place, and no less than 1e-5 of a blob's largest weight.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ import numpy as np
 import pytest
 from engine_support import Recorder
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "benchmarks"))
+
+from bench_conformance import move_by_one_ulp
+
 from lrpolicy.caffemodel import read_state, read_weights, write_weights
 from lrpolicy.datasets import open_dataset, write_lmdb
 from lrpolicy.engines.base import TrainingJob
@@ -22,7 +27,7 @@ from lrpolicy.engines.torch import TorchEngine
 from lrpolicy.errors import InputError
 from lrpolicy.records import Protocol
 from lrpolicy.solver import Solver, read
-from support.real_caffe import distance, move_by_one_ulp, run_caffe
+from support.real_caffe import distance, run_caffe
 
 FOLDER = Path(__file__).parents[2] / "data" / "caffe"
 # 100 updates are ten passes over that many examples: Caffe begins with the first one when it resumes.
