@@ -6,6 +6,12 @@ CXX ?= g++
 # Options for every pip install, for example an index with PyTorch's smaller CPU-only wheels.
 PIP_FLAGS ?=
 
+# What builds and runs on a GPU: this project's virtual environment where there is one, else PYTHON itself, which then
+# needs PyTorch, NumPy, pytest, pybind11 and scikit-build-core. The GPU targets download nothing.
+GPU_PYTHON ?= $(if $(wildcard .venv/.ready-dev),$(BIN)/python,$(PYTHON))
+GPU_ARCH ?= native
+HAS_GPU ?= nvidia-smi -L 2>/dev/null | grep -q GPU
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install $(PIP_FLAGS) -c constraints.txt
 # The virtual environment's cmake, ninja and clang-format come first.
@@ -19,11 +25,11 @@ BUILD_TOOLS := scikit-build-core pybind11 cmake ninja
 # The demo is content with the developers' installation where there is one.
 DEMO_READY := $(if $(wildcard .venv/.ready-dev),.venv/.ready-dev,.venv/.ready-all)
 
-.PHONY: help demo test setup lint format sanitize cuda caffe bench readme wheel clean
+.PHONY: help demo test setup lint format sanitize cuda test-gpu sanitize-gpu bench-gpu gpu-build caffe bench readme wheel clean
 .DELETE_ON_ERROR:
 
 help:  ## say what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 demo: $(DEMO_READY)  ## rank the 13 policies on real handwritten digits (under a minute on two cores, after set-up)
 	$(BIN)/lrpolicy tune digits --policies paper
@@ -53,6 +59,39 @@ sanitize: setup .venv/.has-gtest  ## run the C++ tests under AddressSanitizer an
 cuda: setup  ## compile the CUDA sources, where nvcc is installed
 	@if command -v nvcc >/dev/null; then cmake --preset cuda && cmake --build --preset cuda; \
 	else echo 'make cuda: skipped, there is no nvcc here'; fi
+
+test-gpu:  ## build for this machine's GPU and run its tests, C++ and Python (skipped where there is none)
+	@if $(HAS_GPU); then $(MAKE) --no-print-directory gpu-build && $(GPU_WORKS) && $(GPU_CTEST) && $(GPU_PYTEST); \
+	else echo 'make test-gpu: skipped, nvidia-smi finds no GPU here'; fi
+
+sanitize-gpu:  ## the same kernels under compute-sanitizer: memory, races, barriers
+	@if ! $(HAS_GPU); then echo 'make sanitize-gpu: skipped, nvidia-smi finds no GPU here'; exit 0; fi; \
+	$(MAKE) --no-print-directory gpu-build || exit 1; \
+	for tool in memcheck racecheck synccheck; do echo "== $$tool"; \
+	PYTORCH_NO_CUDA_MEMORY_CACHING=1 $(GPU_RUN) compute-sanitizer --tool $$tool --error-exitcode 1 \
+	$(GPU_PYTHON) -m pytest $(GPU_PYTEST_OPTIONS) tests/python/gpu/test_kernels_cuda.py -k 'bits or draws' || exit 1; done
+
+bench-gpu:  ## measure the CUDA kernels beside cuBLAS, PyTorch and a copy
+	@if $(HAS_GPU); then $(MAKE) --no-print-directory gpu-build && \
+	$(GPU_RUN) $(GPU_PYTHON) benchmarks/bench_kernels_gpu.py --output benchmarks/results/kernels_gpu.json; \
+	else echo 'make bench-gpu: skipped, nvidia-smi finds no GPU here'; fi
+
+# Beside everything else: a copy of the package in build/gpu/site, and the C++ tests where there is GoogleTest.
+GPU_RUN = PYTHONPATH=$(CURDIR)/build/gpu/site
+# Fails where the tests would skip themselves in spite of a GPU.
+GPU_WORKS = $(GPU_RUN) $(GPU_PYTHON) -c 'from lrpolicy import cuda; print(cuda.devices())'
+GPU_CTEST = ctest --test-dir build/gpu/cmake --output-on-failure -R '^Cuda'
+# An empty configuration: ours names plug-ins that such a machine may not have.
+GPU_PYTEST_OPTIONS = -c /dev/null --rootdir=$(CURDIR) -p no:cacheprovider -q -rs
+GPU_PYTEST = $(GPU_RUN) $(GPU_PYTHON) -m pytest $(GPU_PYTEST_OPTIONS) tests/python/gpu
+
+gpu-build:
+	$(GPU_PYTHON) -m pip install --quiet --disable-pip-version-check --no-index --no-build-isolation --no-deps --upgrade \
+	--target build/gpu/site . -C build-dir=build/gpu/pip -C cmake.define.LRPOLICY_CUDA=ON \
+	-C cmake.define.CMAKE_CUDA_ARCHITECTURES=$(GPU_ARCH)
+	cmake -S . -B build/gpu/cmake -DCMAKE_BUILD_TYPE=Release -DLRPOLICY_PYTHON=OFF -DLRPOLICY_TESTS=ON \
+	-DLRPOLICY_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=$(GPU_ARCH)
+	cmake --build build/gpu/cmake --parallel
 
 caffe:  ## build a Caffe that knows every policy (minutes; CAFFE_SRC=DIR: from a copy of that tree)
 	@PYTHON=$(PYTHON) CAFFE_SRC='$(CAFFE_SRC)' sh caffe_patch/build_caffe.sh

@@ -85,15 +85,25 @@ Borrowed take(const py::object& capsule, const char* name, const char* used, con
   return {view_of(managed->tensor, where), read_only, std::move(owner)};
 }
 
+// -1, "wait for nothing", for a GPU's tensor: the caller says on which stream it is ready, and a wait would end a
+// graph's capture. None, for the CPU, is the only stream that some frameworks take.
+py::object stream_for(py::handle tensor) {
+  const auto device = tensor.attr("__dlpack_device__")().cast<std::pair<int, int>>();
+  return device.first == dlpack::kCuda || device.first == dlpack::kCudaManaged ? py::object(py::int_(-1)) : py::none();
+}
+
 // The capsule of the newest version that the tensor's framework gives.
 py::object export_of(py::handle tensor, const std::string& where) {
   try {
+    const py::object stream = stream_for(tensor);
     try {
-      return tensor.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0));
+      return tensor.attr("__dlpack__")(py::arg("stream") = stream, py::arg("max_version") = py::make_tuple(1, 0));
     } catch (py::error_already_set& error) {
       if (!error.matches(PyExc_TypeError)) throw;  // TypeError: it does not know max_version
     }
-    return tensor.attr("__dlpack__")();
+    return tensor.attr("__dlpack__")(py::arg("stream") = stream);
+  } catch (const py::cast_error&) {
+    throw InputError("its __dlpack_device__ makes no sense", "", "", where);
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_Exception)) throw;
     throw InputError("its framework does not hand it out: " + std::string(py::str(error.value())), "", "", where);

@@ -7,9 +7,9 @@
 
 #include "bindings.hpp"
 #include "dispatch.hpp"
+#include "list_checks.hpp"
 #include "settings.hpp"
 #include "simd/list_targets.hpp"
-#include "tensor_list.hpp"
 
 namespace py = pybind11;
 using namespace lrpolicy;
@@ -47,23 +47,8 @@ const void* const* read(const TensorList& list) { return const_cast<const void* 
 py::tuple dot_pair_of(PlanCore& plan, const TensorList& now, const TensorList& previous, const TensorList* start,
                       bool roll) {
   const std::vector<std::int64_t>& counts = plan.plan->counts;
-  std::vector<const TensorList*> written = {&previous}, read_only = {&now};
-  if (start != nullptr) written.push_back(start);
-  for (const TensorList* const list : {&now, &previous, start}) {
-    if (list == nullptr) continue;
-    list->check_counts(counts, "tensor of the plan");
-  }
-  std::vector<const TensorList*> all = read_only;
-  all.insert(all.end(), written.begin(), written.end());
-  check_device(all);
-  if (start != nullptr) start->check_dtype(now.dtype(), ", as each " + now.kind() + " is");
-  if (now.size() > 0) {
-    previous.check_dtype(start != nullptr ? wide(now.dtype()) : now.dtype(), ", to go with its " + now.kind());
-  }
-  if (roll) {
-    for (const TensorList* const list : written) list->check_writable();
-    check_apart(written, read_only);
-  }
+  check_dot_pair(counts, now, previous, start, roll);
+  check_on_cpu(now);
   const auto size = static_cast<py::ssize_t>(counts.size());
   py::array_t<double> gg(size), gp(size);
   const DotPair call = {now.dtype(),
@@ -78,13 +63,8 @@ py::tuple dot_pair_of(PlanCore& plan, const TensorList& now, const TensorList& p
 }
 
 void accumulate_of(PlanCore& plan, const TensorList& gradients, const TensorList& sums, double scale) {
-  for (const TensorList* const list : {&gradients, &sums}) {
-    list->check_counts(plan.plan->counts, "tensor of the plan");
-  }
-  check_device({&gradients, &sums});
-  if (gradients.size() > 0) sums.check_dtype(wide(gradients.dtype()), ", to go with its " + gradients.kind());
-  sums.check_writable();
-  check_apart({&sums}, {&gradients});
+  check_accumulate(plan.plan->counts, gradients, sums);
+  check_on_cpu(gradients);
   run(&lrpolicy_accumulate, plan, Accumulate{gradients.dtype(), scale, read(gradients), sums.pointers()});
 }
 
@@ -92,14 +72,8 @@ using Numbers = py::array_t<float, py::array::c_style | py::array::forcecast>;
 
 void momentum_step_of(PlanCore& plan, const TensorList& gradients, const TensorList& weights, const TensorList& history,
                       const Numbers& rates, const Numbers& decays, float momentum, bool nesterov, bool l1) {
-  for (const TensorList* const list : {&gradients, &weights, &history}) {
-    list->check_counts(plan.plan->counts, "tensor of the plan");
-    list->check_dtype(DType::kFloat32, ": momentum_step computes as Caffe does");
-  }
-  check_device({&gradients, &weights, &history});
-  weights.check_writable();
-  history.check_writable();
-  check_apart({&weights, &history}, {&gradients});
+  check_momentum_step(plan.plan->counts, gradients, weights, history);
+  check_on_cpu(gradients);
   for (const Numbers* const numbers : {&rates, &decays}) {
     if (numbers->ndim() == 1 && numbers->size() == static_cast<py::ssize_t>(gradients.size())) continue;
     throw InputError(std::string(numbers == &rates ? "rates" : "decays") +

@@ -10,6 +10,7 @@
 
 #include "bindings.hpp"
 #include "draw_rates.hpp"
+#include "tlr_tuple.hpp"
 
 namespace py = pybind11;
 using namespace lrpolicy;
@@ -94,44 +95,6 @@ struct AslrCore {
   }
 };
 
-// windows, non_finite_tensor, then one list for each field of TlrAlpha
-using Reals = std::vector<double>;
-using TlrTuple = std::tuple<std::int64_t, std::int64_t, Reals, Reals, Reals, Reals, std::vector<unsigned>>;
-
-TlrState unpack(const Tlr& tlr, const TlrTuple& t) {
-  const std::size_t count = tlr.per_tensor ? tlr.lr_mult.size() : 1;
-  const Reals &rate = std::get<2>(t), &scale = std::get<3>(t), &squared = std::get<4>(t), &first = std::get<5>(t);
-  const std::vector<unsigned>& events = std::get<6>(t);
-  for (const std::size_t size : {rate.size(), scale.size(), squared.size(), first.size(), events.size()}) {
-    if (size == count) continue;
-    throw InputError("this state has " + std::to_string(size) + " rates and the schedule has " + std::to_string(count),
-                     "", "a state belongs to one list of tensors");
-  }
-  TlrState state = {std::get<0>(t), std::get<1>(t), {}};
-  check(is_count(state.windows), "windows must be a whole number from 0 to 2^50");
-  for (std::size_t i = 0; i < count; ++i) {
-    check(rate[i] >= 0 && rate[i] <= kLargestReal, "a rate must be a number from 0 to 1e100");
-    check(rate[i] > 0 || tlr.rule.min_lr == 0, "a rate of 0 belongs to fixed_eta, hypergradient or naive");
-    for (const double length : {scale[i], squared[i], first[i]}) {
-      check(std::isfinite(length) && length >= 0, "scales, squared and first must be numbers, 0 or more");
-    }
-    state.alphas.push_back({rate[i], scale[i], squared[i], first[i], events[i]});
-  }
-  return state;
-}
-
-TlrTuple pack(const TlrState& state) {
-  TlrTuple t(state.windows, state.non_finite_tensor, {}, {}, {}, {}, {});
-  for (const TlrAlpha& alpha : state.alphas) {
-    std::get<2>(t).push_back(alpha.rate);
-    std::get<3>(t).push_back(alpha.scale);
-    std::get<4>(t).push_back(alpha.squared);
-    std::get<5>(t).push_back(alpha.first);
-    std::get<6>(t).push_back(alpha.events);
-  }
-  return t;
-}
-
 using Dots = py::array_t<double, py::array::c_style>;
 
 TlrTuple tlr_update_of(const Tlr& tlr, const TlrTuple& state, const Dots& gg, const Dots& gp, std::int64_t updates) {
@@ -151,7 +114,7 @@ TlrTuple tlr_update_of(const Tlr& tlr, const TlrTuple& state, const Dots& gg, co
     throw InputError("updates, the length of the window, must be a whole number from 1 to 2^50",
                      std::to_string(updates));
   }
-  return pack(tlr.update(unpack(tlr, state), gg.data(), gp.data(), updates));
+  return pack_tlr(tlr.update(unpack_tlr(tlr, state), gg.data(), gp.data(), updates));
 }
 
 void bind_tables(py::module_& module) {
@@ -213,6 +176,6 @@ void bind_stateful(py::module_& module) {
              check_iteration(t);
              return self.is_due(t);
            })
-      .def("start", [](const Tlr& self) { return pack(self.start()); })
+      .def("start", [](const Tlr& self) { return pack_tlr(self.start()); })
       .def("update", &tlr_update_of);
 }

@@ -72,20 +72,22 @@ void TensorList::check_writable() const {
   }
 }
 
-void check_device(const std::vector<const TensorList*>& lists) {
+void check_one_device(const std::vector<const TensorList*>& lists) {
   const TensorList* first = nullptr;
   for (const TensorList* const list : lists) {
     if (list->size() == 0) continue;
     if (first == nullptr) first = list;
-    const Device device = list->view(0).device, expected = first->view(0).device;
-    if (!(device == expected)) {
-      throw InputError("is on " + name_of(device) + " and its " + first->kind() + " on " + name_of(expected), "",
-                       "all tensors of a call lie on one device", list->where(0));
-    }
+    if (list->device() == first->device()) continue;
+    throw InputError(
+        "is on " + name_of(list->device()) + " and its " + first->kind() + " on " + name_of(first->device()), "",
+        "all tensors of a call lie on one device", list->where(0));
   }
-  if (first == nullptr || first->view(0).device.kind == Device::kCpu) return;
-  throw InputError("is on " + name_of(first->view(0).device) + ", and this build's kernels work on the CPU", "",
-                   "move it to the CPU", first->where(0));
+}
+
+void check_on(const TensorList& list, Device device, const std::string& remedy) {
+  if (list.size() == 0 || list.device() == device) return;
+  throw InputError("is on " + name_of(list.device()) + ", and this plan computes on " + name_of(device), "", remedy,
+                   list.where(0));
 }
 
 void check_apart(const std::vector<const TensorList*>& written, const std::vector<const TensorList*>& read) {

@@ -29,6 +29,7 @@ class TensorList {
   const std::string& kind() const { return kind_; }
   void* const* pointers() const { return pointers_.data(); }
   const lrpolicy::TensorView& view(std::size_t i) const { return tensors_[i].view; }
+  lrpolicy::Device device() const { return tensors_.front().view.device; }  // of a list that is not empty
   std::string where(std::size_t i) const;
 
   // Throw InputError, naming the tensor: not of these sizes, not of this type, not to be written to.
@@ -48,5 +49,8 @@ class TensorList {
 // Throws InputError if a tensor of `written` shares memory with another tensor of any of the lists.
 void check_apart(const std::vector<const TensorList*>& written, const std::vector<const TensorList*>& read);
 
-// Throws InputError unless all lie on one device that this build computes on. CUDA's kernels join here.
-void check_device(const std::vector<const TensorList*>& lists);
+// Throws InputError unless all lie on one device.
+void check_one_device(const std::vector<const TensorList*>& lists);
+
+// Throws InputError unless the list lies on this device.
+void check_on(const TensorList& list, lrpolicy::Device device, const std::string& remedy);

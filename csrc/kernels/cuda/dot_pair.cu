@@ -31,7 +31,21 @@ Status run(const CudaPlan& plan, const DotPair& call, const DotWork& work, cudaS
   });
 }
 
+template <typename T>
+Status load_for() {
+  return load(dot_pair<T, false, kFewPointers>, dot_pair<T, false, kListPointers>, dot_pair<T, true, kFewPointers>,
+              dot_pair<T, true, kListPointers>);
+}
+
 }  // namespace
+
+Status load_dot_pair() {
+  for (const Status status : {load_for<float>(), load_for<double>(), load_for<Float16>(), load_for<BFloat16>()}) {
+    if (status != Status::kOk) return status;
+  }
+  return Status::kOk;
+}
+
 }  // namespace lrpolicy
 
 using namespace lrpolicy;

@@ -11,6 +11,18 @@ namespace lrpolicy {
 // Remembers what is not cudaSuccess for lrpolicy_cuda_error_text().
 Status status_of(cudaError_t error);
 
+// Bring the kernels into the current device's memory, so that no call does so later, in a graph's capture perhaps.
+Status load_dot_pair();
+Status load_updates();
+
+template <typename... Kernels>
+Status load(Kernels*... kernels) {
+  cudaFuncAttributes attributes;
+  cudaError_t error = cudaSuccess;
+  ((error = error == cudaSuccess ? cudaFuncGetAttributes(&attributes, kernels) : error), ...);
+  return status_of(error);
+}
+
 // Makes a device the current one while it lives.
 class OnDevice {
  public:

@@ -32,7 +32,9 @@ Status upload(const Table& table, CudaPlan& plan) {
     std::memcpy(image.data() + layout.groups, table.groups.data(), table.groups.size() * sizeof(Group));
   }
   const OnDevice guard(plan.device);
-  if (guard.status() != Status::kOk) return guard.status();
+  for (const Status status : {guard.status(), load_dot_pair(), load_updates()}) {
+    if (status != Status::kOk) return status;
+  }
   const cudaError_t allocated = cudaMalloc(&plan.memory, layout.end);
   if (allocated == cudaErrorMemoryAllocation) {
     cudaGetLastError();  // or the next launch would report it

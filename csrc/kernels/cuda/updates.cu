@@ -45,7 +45,21 @@ Status run(const CudaPlan& plan, const MomentumStep& call, const MomentumWork& w
   });
 }
 
+template <typename T>
+Status load_for() {
+  return load(accumulate<T, kFewPointers>, accumulate<T, kListPointers>);
+}
+
 }  // namespace
+
+Status load_updates() {
+  for (const Status status : {load_for<float>(), load_for<double>(), load_for<Float16>(), load_for<BFloat16>(),
+                              load(step<kFewPointers>, step<kListPointers>, draw)}) {
+    if (status != Status::kOk) return status;
+  }
+  return Status::kOk;
+}
+
 }  // namespace lrpolicy
 
 using namespace lrpolicy;

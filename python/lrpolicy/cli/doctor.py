@@ -93,6 +93,7 @@ def _core_checks() -> Iterable[Check]:
         "" if works else "it computes wrong rates: install lrpolicy again",
     )
     yield _kernel_check()
+    yield _cuda_check()
 
 
 def _kernel_check() -> Check:
@@ -108,6 +109,18 @@ def _kernel_check() -> Check:
         what = chosen["implementation"]
     why = "LRPOLICY_IMPL asks for it" if chosen["forced"] else "LRPOLICY_IMPL is not set"
     return Check("kernels", _OK, f"{what} ({why}); at most {chosen['threads']} threads")
+
+
+def _cuda_check() -> Check:
+    if importlib.util.find_spec("lrpolicy._cuda") is None:
+        remedy = "with nvcc 12.1 or later on PATH, install lrpolicy from source again"
+        return Check("CUDA kernels", _MISSING, "not in this build", remedy)
+    try:
+        from lrpolicy.cuda import devices
+
+        return Check("CUDA kernels", _OK, "; ".join(devices()) + " (lrpolicy.cuda)")
+    except LrpolicyError as error:
+        return Check("CUDA kernels", _MISSING, "in this build, and no GPU to run on", str(error))
 
 
 def _package_checks() -> Iterable[Check]:

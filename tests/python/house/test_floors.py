@@ -17,7 +17,7 @@ HEADERS = ROOT / "csrc" / "include" / "lrpolicy"
 
 # From the ground up. A module belongs to the longest entry that names it or a package around it.
 PYTHON_FLOORS = (
-    ("_core",),
+    ("_core", "_cuda"),
     (
         "__init__",
         "errors",
@@ -31,6 +31,7 @@ PYTHON_FLOORS = (
         "sweeps",
         "metrics",
         "kernels",
+        "cuda",
     ),
     ("prototxt", "solver", "net", "datasets", "caffemodel", "zoo"),
     ("monitor", "live", "engines", "engines.base", "executors", "executors.base"),
@@ -89,6 +90,7 @@ HOMES = {
     "sqlalchemy": ("database.optuna_storage",),
     "ray": ("executors.ray",),
 }
+COMPILED = ("lrpolicy._core", "lrpolicy._cuda")
 IN_ONE_FILE = ("lmdb", "h5py", "sklearn")
 LONGEST_FILE = 400
 
@@ -127,7 +129,7 @@ def imported(path: Path) -> Iterator[str]:
 
 def names_a_module(dotted: str) -> bool:
     below = PACKAGE.parent.joinpath(*dotted.split("."))
-    return below.with_suffix(".py").is_file() or (below / "__init__.py").is_file() or dotted == "lrpolicy._core"
+    return below.with_suffix(".py").is_file() or (below / "__init__.py").is_file() or dotted in COMPILED
 
 
 def house_imports(path: Path) -> list[str]:

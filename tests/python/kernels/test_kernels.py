@@ -230,7 +230,7 @@ def test_lists_that_do_not_fit_are_refused() -> None:
         plan.dot_pair([GOOD], [read_only(2)], roll=True)
     with pytest.raises(InputError, match="shares memory with"):
         plan.dot_pair([memory[:2]], [memory[1:]], roll=True)
-    with pytest.raises(InputError, match="gradient 0: is on cuda:0, and this build's kernels work on the CPU"):
+    with pytest.raises(InputError, match="gradient 0: is on cuda:0, and this plan computes on the CPU"):
         plan.dot_pair([Cuda()], [Cuda()])
     with pytest.raises(InputError, match="previous gradient 0: is on cuda:0 and its gradient on the CPU"):
         plan.dot_pair([GOOD], [Cuda()])
