@@ -15,14 +15,17 @@ import bench_conformance
 from lrpolicy.caffemodel import read_weights, write_weights
 
 
-@pytest.mark.parametrize("name", ["SGD, inv", "Nesterov", "tri2", "clip_gradients", "L1"])
+# Without tlr: on these images pixels, so maxima, tie, an ulp decides, and its rate follows the gradients. It is held
+# against Caffe on a linear net, in engines/test_caffe_adaptive.py.
+@pytest.mark.parametrize("name", ["SGD, inv", "Nesterov", "tri2", "clip_gradients", "L1", "aslr"])
 def test_losses_of_lenet(caffe_binary: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv("LRPOLICY_DATA", raising=False)
     (case,) = (case for case in bench_conformance.CASES if (case.net, case.name) == ("mnist-lenet", name))
     found = bench_conformance.measure(caffe_binary, case, iterations=25, moved=1)
     assert found.early_holds, found
     assert found.late_holds, found
-    assert found.last_loss < 2, "the net has learned nothing"
+    assert found.rates is None or found.rates <= bench_conformance.TIGHT, found
+    assert found.last_loss < (2.1 if name == "aslr" else 2), "the net has learned nothing"  # aslr goes at a tenth
 
 
 def test_the_weights_move_by_one_unit_in_the_last_place(tmp_path: Path) -> None:
