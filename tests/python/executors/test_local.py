@@ -90,7 +90,7 @@ def test_a_wrong_job_ends_the_run_with_its_own_message(executor):
 
 
 def test_an_unknown_engine_is_named(executor):
-    with pytest.raises(InputError, match='engine "tork" is unknown; known: torch; did you mean "torch"'):
+    with pytest.raises(InputError, match='engine "tork" is unknown; known: caffe, torch; did you mean "torch"'):
         list(executor.run("tork", [(1, job())]))
 
 
