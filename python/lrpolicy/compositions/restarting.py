@@ -35,7 +35,7 @@ class RestartBelow:
     """A `StatefulSchedule`: `tlr`, whose rates go back to its base_lr where they have fallen below `below`.
 
     With a rate for each tensor, each goes back by itself. What TLR remembers of its last window stays: the next rate
-    learns from it as always.
+    learns from it as always. PyTorch's `TLR` makes one of its argument `restart_below`.
 
     Raises InputError where `below` is not between tlr's min_lr and base_lr: the rate would never get there, or never
     leave.
@@ -70,3 +70,21 @@ class RestartBelow:
     def rate(self, state: RestartState, t: int = 0, tensor: int = 0) -> float:
         """The rate of one parameter tensor until the next update, before its lr_mult. Raises InputError."""
         return self.tlr.rate(check_state(state, RestartState).tlr, t, tensor)
+
+    def is_due(self, t: int) -> bool:
+        """Whether iteration t ends a window of the TLR. Raises InputError."""
+        return self.tlr.is_due(t)
+
+    def events(self, state: RestartState) -> tuple[str, ...]:
+        """What the TLR's last update met, in words; a restart is none of them. Raises InputError."""
+        return self.tlr.events(check_state(state, RestartState).tlr)
+
+
+def restarted(tlr: Tlr, restart_below: float | None) -> Tlr | RestartBelow:
+    """What the adapters make of their argument `restart_below`; None leaves `tlr` alone. Raises InputError."""
+    if restart_below is None:
+        return tlr
+    try:
+        return RestartBelow(tlr, restart_below)
+    except InputError as error:
+        raise error.at("restart_below") from None

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch.optim import LBFGS, Optimizer
 
+from lrpolicy.compositions import RestartState, restarted
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch.device_tlr import DeviceTlr
 from lrpolicy.integrations.torch.groups import (
@@ -53,6 +54,10 @@ class TLR(HookedLR):
     tensor: make TLR before the optimizer's state is loaded, and other schedulers after it. On every rank of DDP the
     rates are the same, because weights and gradients are.
 
+    With `restart_below` a rate that has fallen below it starts again from its initial one (`RestartBelow` of
+    `lrpolicy.compositions`); with `per_tensor` each by itself. Like `min_lr` it is compared with the rate before the
+    groups' ratios. `state.restarts` counts.
+
     `capturable` keeps rates and dot products on the device: nothing waits for it, and the rates must be tensors. There
     are no hooks then, because the replay of a CUDA graph runs none: call `step()` after every update, outside of the
     graph. The first window starts at the weights that TLR is made with, `restart()` begins another. An update that a
@@ -78,6 +83,7 @@ class TLR(HookedLR):
         min_lr: float = 0.0,
         max_lr: float = LARGEST_RATE,
         divergence: float = 1e6,
+        restart_below: float | None = None,
     ) -> None:
         check_optimizer(optimizer)
         _check_choices(optimizer, variant, source, capturable)
@@ -85,7 +91,7 @@ class TLR(HookedLR):
         for name, parameter in zip(names_of(groups), parameters_of(groups), strict=True):
             check_tensor(parameter, name)
         base_lr, multipliers = base_and_multipliers(groups)
-        self.schedule = Tlr(
+        tlr = Tlr(
             base_lr,
             variant,
             source,
@@ -99,10 +105,11 @@ class TLR(HookedLR):
             max_lr,
             divergence,
         )
+        self.schedule = restarted(tlr, restart_below)
         super().__init__(optimizer, per_tensor=per_tensor, capturable=capturable)
         self._window = (Displacement if source == "displacement" else GradientSum)(self._parameters)
         self._updates, self._said = 0, 0
-        self._state = self.schedule.init()
+        self._state: Any = self.schedule.init()
         self._device: DeviceTlr | None = None
         if capturable:
             self._device = DeviceTlr(self.schedule, self._state, self._parameters[0].device)
@@ -110,14 +117,15 @@ class TLR(HookedLR):
         self._write()
 
     @property
-    def state(self) -> TlrState:
+    def state(self) -> TlrState | RestartState:
         """The learned rates and what they remember, as a value; with `capturable` the device is waited for."""
         return self._state if self._device is None else self._device.state()
 
     @property
     def events(self) -> tuple[str, ...]:
         """What the last window met, in words; empty where nothing was worth saying."""
-        return self.schedule.events(self.state)
+        state: Any = self.state
+        return self.schedule.events(state)
 
     def restart(self) -> None:
         """Begin a window at the weights as they are: after they were changed by anything but the optimizer."""
@@ -242,7 +250,7 @@ class TLR(HookedLR):
         if state_dict["schedule"] != repr(self.schedule):
             got = f"{state_dict['schedule']}, not {self.schedule}"
             raise InputError("this is the state of another schedule", got=got)
-        state = TlrState.from_dict(state_dict["state"])
+        state = type(self._state).from_dict(state_dict["state"])
         counts = [whole(name, state_dict[name], 0) for name in ("last_epoch", "iteration", "updates")]
         rates = restored_rates(self, state_dict)
         self._window.load_state_dict(state_dict["window"], self._names())
