@@ -1,5 +1,7 @@
 #include "../fill_rates.hpp"
 
+#include <algorithm>
+
 #include "../settings.hpp"
 #include "../threads.hpp"
 #include "targets.hpp"
@@ -7,8 +9,10 @@
 namespace lrpolicy {
 namespace {
 
-// Iterations in one thread's range: a thread that wakes up late costs little, and a period computed anew less.
+// Iterations in one range, at least: worth a thread's waking up, and much more than a period that is computed anew.
 constexpr std::int64_t kRatesGrain = 1 << 17;
+// Ranges for each thread: one that wakes up late leaves the rest to the others.
+constexpr std::int64_t kRangesPerThread = 2;
 
 }  // namespace
 
@@ -30,8 +34,9 @@ const Target& best_target() {
 void lrpolicy_fill_rates_simd(const lrpolicy::Policy* policy, std::int64_t first, std::int64_t stride,
                               std::int64_t count, double* out) {
   const lrpolicy::Target& target = lrpolicy::best_target();
-  lrpolicy::for_ranges(count, lrpolicy::kRatesGrain, lrpolicy::settings().threads,
-                       [&](std::int64_t begin, std::int64_t end) {
-                         target.fill_rates(*policy, first + begin * stride, stride, end - begin, out + begin);
-                       });
+  const int threads = lrpolicy::settings().threads;
+  const std::int64_t grain = std::max(lrpolicy::kRatesGrain, count / (lrpolicy::kRangesPerThread * threads) + 1);
+  lrpolicy::for_ranges(count, grain, threads, [&](std::int64_t begin, std::int64_t end) {
+    target.fill_rates(*policy, first + begin * stride, stride, end - begin, out + begin);
+  });
 }

@@ -54,17 +54,20 @@ void fill_steps(const Policy& p, std::int64_t first, std::int64_t count, double*
   }
 }
 
-// Computes one period and copies it, from a source that grows by whole periods until it is worth a copy and still in
-// the nearest cache.
+// Computes one period and copies it, a few copies at a time and each block of it into all of them while it is in the
+// nearest cache: a whole period may not fit there.
 void fill_repeating(const Policy& p, std::int64_t period, std::int64_t first, std::int64_t count, double* out) {
-  constexpr std::int64_t kEnough = 2048;
-  std::int64_t done = std::min(period, count), source = done;
-  fill_each(p, first, 1, done, out);
-  while (done < count) {
-    const std::int64_t copied = std::min(source, count - done);
-    std::copy_n(out, copied, out + done);
-    done += copied;
-    if (source < kEnough) source = done;
+  constexpr std::int64_t kBlock = 1000, kCopies = 4;
+  if (period < kBlock) period *= kBlock / period;  // a copy of whole periods, worth its call
+  fill_each(p, first, 1, std::min(period, count), out);
+  for (std::int64_t group = period; group < count; group += kCopies * period) {
+    const std::int64_t end = std::min(count, group + kCopies * period);
+    for (std::int64_t begin = 0; begin < period; begin += kBlock) {
+      const std::int64_t width = std::min(kBlock, period - begin);
+      for (std::int64_t at = group + begin; at < end; at += period) {
+        std::copy_n(out + begin, std::min(width, end - at), out + at);
+      }
+    }
   }
 }
 
