@@ -75,6 +75,10 @@ class RestartBelow:
         """Whether iteration t ends a window of the TLR. Raises InputError."""
         return self.tlr.is_due(t)
 
+    def next_due(self, t: int) -> int:
+        """The first iteration from t on that `is_due`. Raises InputError."""
+        return self.tlr.next_due(t)
+
     def events(self, state: RestartState) -> tuple[str, ...]:
         """What the TLR's last update met, in words; a restart is none of them. Raises InputError."""
         return self.tlr.events(check_state(state, RestartState).tlr)

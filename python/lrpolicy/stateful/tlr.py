@@ -142,6 +142,10 @@ class Tlr:
         due: bool = self._core.is_due(whole("the iteration", t))
         return due
 
+    def next_due(self, t: int) -> int:
+        """The first iteration from t on that `is_due`. Raises InputError."""
+        return whole("the iteration", t) + (-t - 1) % self.window_updates
+
     def init(self) -> TlrState:
         """The state during the first window."""
         return TlrState.from_core(self._core.start())

@@ -250,6 +250,8 @@ def test_hypergradient_is_due_every_update_and_fixed_eta_every_window() -> None:
     due = {v: Tlr(0.1, v, eta=1.0, epoch_iterations=12) for v in ("hypergradient", "fixed_eta")}
     assert [due["hypergradient"].is_due(t) for t in range(8)] == [True] * 8
     assert [due["fixed_eta"].is_due(t) for t in range(8)] == [False, False, False, True] * 2
+    for tlr in due.values():
+        assert [tlr.next_due(t) for t in range(9)] == [min(i for i in range(t, 20) if tlr.is_due(i)) for t in range(9)]
 
 
 @settings(max_examples=300, deadline=None)

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
+import numpy as np
 from torch.optim import Optimizer
 
 from lrpolicy.errors import InputError
@@ -18,6 +19,8 @@ from lrpolicy.stateful.values import whole
 
 # A rate of one digit that was held as a float32 is no rate of more digits.
 _FLOAT32 = 2.0**-23
+# Updates whose rates are drawn at a time: a call from Python between two updates finds its code in no cache.
+_AHEAD = 64
 
 
 class ASLR(HookedLR):
@@ -49,19 +52,38 @@ class ASLR(HookedLR):
         base_lr, _ = base_and_multipliers(optimizer.param_groups)
         self.schedule = Aslr(base_lr, seed)
         self.state = self.schedule.init()
+        self._drawn: list[list[float]] = []
+        self._drawn_for, self._drawn_from = self.state, 0
         super().__init__(optimizer, per_tensor=per_tensor, capturable=capturable)
         if self.schedule.note is not None and not math.isclose(self.center, base_lr, rel_tol=_FLOAT32):
             warnings.warn(self.schedule.note, UserWarning, stacklevel=2)
 
     def draw(self) -> None:
-        """Set the rates of the next update. Raises InputError where the optimizer has other parameters than before."""
-        self._check_parameters()
-        t, groups = self.iteration, len(self.multipliers)
-        if self.per_tensor:
-            self._set_rates(self.schedule.rates(self.state, t, groups).tolist())
-        else:
-            self._set_rates([self.schedule.rate(self.state, t)] * groups)
+        """Set the rates of the next update.
+
+        Raises InputError where the optimizer has other groups than before, at once, or other parameters in them, within
+        64 updates.
+        """
+        groups = self.optimizer.param_groups
+        place = self.iteration - self._drawn_from
+        if (
+            not 0 <= place < len(self._drawn)
+            or self._drawn_for is not self.state
+            or len(groups) != len(self.multipliers)
+        ):
+            self._draw_ahead()
+            place = 0
+        write_rates(groups, self._drawn[place])
         self.iteration += 1
+
+    def _draw_ahead(self) -> None:
+        """Draw the rates of the updates to come, as if the cost never moved the centre."""
+        self._check_parameters()
+        self._drawn_for, self._drawn_from = self.state, self.iteration
+        tensors = len(self.multipliers) if self.per_tensor else 1
+        iterations = range(self.iteration, self.iteration + _AHEAD)
+        drawn = np.array([self.schedule.rates(self.state, t, tensors) for t in iterations])
+        self._drawn = (drawn * self.multipliers).tolist()
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self.draw()

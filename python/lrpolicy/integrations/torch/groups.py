@@ -39,7 +39,7 @@ def write_rates(groups: Sequence[Group], rates: Sequence[float]) -> None:
     last: tuple[object, float] = (None, 0.0)
     for group, rate in zip(groups, rates, strict=True):
         held = group["lr"]
-        if not isinstance(held, Tensor):
+        if type(held) is float or not isinstance(held, Tensor):
             group["lr"] = rate
             continue
         if held is last[0] and rate == last[1]:

@@ -14,6 +14,7 @@ from lrpolicy.compositions import RestartState, restarted
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch.device_tlr import DeviceTlr
 from lrpolicy.integrations.torch.groups import (
+    Group,
     base_and_multipliers,
     check_optimizer,
     names_of,
@@ -108,7 +109,8 @@ class TLR(HookedLR):
         self.schedule = restarted(tlr, restart_below)
         super().__init__(optimizer, per_tensor=per_tensor, capturable=capturable)
         self._window = (Displacement if source == "displacement" else GradientSum)(self._parameters)
-        self._updates, self._said = 0, 0
+        self._displaces = source == "displacement"
+        self._updates, self._said, self._due = 0, 0, self.schedule.next_due(0)
         self._state: Any = self.schedule.init()
         self._device: DeviceTlr | None = None
         if capturable:
@@ -144,10 +146,9 @@ class TLR(HookedLR):
             self._after_update()
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        self._check_parameters()
         self._check_rates()
         self._window.begin()
-        if isinstance(self._window, Displacement):
+        if self._displaces:
             return None
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if closure is None:
@@ -174,7 +175,7 @@ class TLR(HookedLR):
         assert isinstance(window, GradientSum)
         window.add(self._names, 1.0 if scale is None else 1.0 / float(scale))
         self._updates += 1
-        if self.schedule.is_due(self.iteration):
+        if self.iteration == self._due:
             self._learn()
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -182,14 +183,21 @@ class TLR(HookedLR):
             self._after_update()
 
     def _after_update(self) -> None:
-        if isinstance(self._window, Displacement):
+        due = self.iteration == self._due
+        if self._displaces:
             self._updates += 1
-            if self.schedule.is_due(self.iteration):
+            if due:
                 self._learn()
         self.iteration += 1
+        if due:
+            self._due = self.schedule.next_due(self.iteration)
 
     def _learn(self) -> None:
-        """Close the window, change the rates, begin the next one."""
+        """Close the window, change the rates, begin the next one.
+
+        Only here is looked whether the optimizer still has the parameters of the start: nothing depends on it before.
+        """
+        self._check_parameters()
         dots = dot_pair(self._window.close(), self._window.before, capturable=self._device is not None)
         if self._device is None:
             gg, gp = dots.cpu().numpy()
@@ -212,12 +220,21 @@ class TLR(HookedLR):
 
     def _check_rates(self) -> None:
         """A displacement is divided by the rate: it must have been ours. What is in a known tensor is not looked at."""
-        for number, (group, ours) in enumerate(zip(self.optimizer.param_groups, self._written, strict=True)):
-            if group["lr"] is not ours and float(group["lr"]) != float(ours):
-                rule = f"lr of parameter group {number} must stay what TLR has set, {float(ours):g}"
-                remedy = "load the scheduler's state after the optimizer's, and let no other scheduler set rates"
-                raise InputError(rule, got=float(group["lr"]), remedy=remedy)
-        self._written = [group["lr"] for group in self.optimizer.param_groups]
+        groups, written = self.optimizer.param_groups, self._written
+        if len(groups) != len(written):
+            self._check_parameters()
+        for number, group in enumerate(groups):
+            if group["lr"] is not written[number]:
+                self._take_over(number, group)
+
+    def _take_over(self, number: int, group: Group) -> None:
+        """Go on with another object of the same rate; an optimizer's loaded state has some."""
+        ours = float(self._written[number])
+        if float(group["lr"]) != ours:
+            rule = f"lr of parameter group {number} must stay what TLR has set, {ours:g}"
+            remedy = "load the scheduler's state after the optimizer's, and let no other scheduler set rates"
+            raise InputError(rule, got=float(group["lr"]), remedy=remedy)
+        self._written[number] = group["lr"]
 
     def _warn(self) -> None:
         """Say each kind of event once; `events` has those of every window."""
@@ -258,6 +275,7 @@ class TLR(HookedLR):
         self._written = [group["lr"] for group in self.optimizer.param_groups]
         self.last_epoch, self.iteration, self._updates = counts
         self._step_count = self.last_epoch + 1
+        self._due = self.schedule.next_due(self.iteration)
         self._state = state
         if self._device is not None:
             self._device.load(state)

@@ -119,6 +119,19 @@ def test_every_update_and_tensor_has_the_draw_of_the_schedule() -> None:
     assert scheduler.iteration == 12
 
 
+def test_draws_that_were_made_ahead_are_those_of_each_update_and_centre() -> None:
+    optimizer = sgd(2, lr=0.02)
+    scheduler, schedule = ASLR(optimizer, 5), Aslr(0.02, 5)
+    state = schedule.init()
+    for t in range(200):
+        optimizer.step()
+        assert [group["lr"] for group in optimizer.param_groups] == schedule.rates(state, t, 2).tolist()
+        if t in (90, 150):
+            scheduler.step(float(t))
+            state = schedule.update(state, float(t))
+    assert schedule.center(state) != 0.02
+
+
 def test_one_draw_for_all_groups() -> None:
     rates, _ = drawn({"per_tensor": False})
     assert rates == [[Aslr(0.02, 5).rate(Aslr(0.02, 5).init(), t)] for t in range(12)]
@@ -231,6 +244,15 @@ def grown() -> None:
     optimizer.step()
 
 
+def swapped() -> None:
+    optimizer = sgd(2)
+    ASLR(optimizer)
+    optimizer.step()
+    optimizer.param_groups[1]["params"][0] = parameter()
+    for _ in range(64):
+        optimizer.step()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -246,6 +268,7 @@ def grown() -> None:
         (lambda: ASLR(sgd(lr=0.1), seed=-1), "seed must be a whole number from 0"),
         (lambda: ASLR(sgd(lr=0.1), capturable=True), "capturable needs rates that are tensors"),
         (grown, "make ASLR after add_param_group"),
+        (swapped, "parameter 0 of group 1 is another tensor"),
     ],
 )
 def test_wrong_input_is_one_clear_line(call: Any, message: str) -> None:

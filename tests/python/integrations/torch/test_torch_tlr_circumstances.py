@@ -292,9 +292,19 @@ def swapped() -> None:
     optimizer.step()
 
 
-def driven_by_another() -> None:
+def swapped_within_a_window() -> None:
+    optimizer = sgd(2)
+    TLR(optimizer, 9)
+    optimizer.step()
+    optimizer.param_groups[1]["params"][0] = parameter()
+    optimizer.step()
+    optimizer.step()
+
+
+def driven_by_another(window: int = 1) -> None:
     optimizer = sgd()
-    TLR(optimizer, 1)
+    TLR(optimizer, 3 * window)
+    optimizer.step()
     optimizer.param_groups[0]["lr"] = 0.5
     optimizer.step()
 
@@ -325,6 +335,8 @@ def driven_by_another() -> None:
         (grown, r"was made for 2 parameters in 2 groups, got 3 in 3; make TLR after add_param_group"),
         (lambda: grown(per_tensor=True), "got 3 in 3"),
         (swapped, "parameter 0 of group 1 is another tensor"),
+        (swapped_within_a_window, "parameter 0 of group 1 is another tensor"),
+        (lambda: driven_by_another(5), "group 0 must stay what TLR has set, 1, got 0.5"),
         (driven_by_another, "group 0 must stay what TLR has set, 1, got 0.5"),
     ],
 )
