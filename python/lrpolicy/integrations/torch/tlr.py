@@ -23,7 +23,7 @@ from lrpolicy.integrations.torch.groups import (
 )
 from lrpolicy.integrations.torch.hooked import HookedLR, was_left_out
 from lrpolicy.integrations.torch.saving import check_saved, restored_rates, saved_rates
-from lrpolicy.integrations.torch.windows import Displacement, GradientSum, check_tensor, dot_pair
+from lrpolicy.integrations.torch.windows import Displacement, GradientSum, check_tensor
 from lrpolicy.stateful import Tlr, TlrEvent, TlrState, TlrWindow
 from lrpolicy.stateful.tlr import LARGEST_RATE
 from lrpolicy.stateful.values import whole
@@ -44,7 +44,7 @@ class TLR(HookedLR):
     `step()` may be called as with any scheduler and only counts.
 
     - source "displacement" (the paper's equation 10): how far the weights have moved over a window, divided by the
-      rate. No work between two windows; two copies of the weights in memory, float32 where they are shorter. PyTorch
+      rate. No work between two windows; two copies of the weights in memory, one of them at least float32. PyTorch
       multiplies by the rate after momentum, so the division is exact. Momentum, weight decay, clipping and an Adam's
       scaling are in it. The new rate holds from the next update.
     - source "gradient": the sum of the gradients as the optimizer gets them (unscaled, perhaps clipped; averaged under
@@ -58,6 +58,9 @@ class TLR(HookedLR):
     With `restart_below` a rate that has fallen below it starts again from its initial one (`RestartBelow` of
     `lrpolicy.compositions`); with `per_tensor` each by itself. Like `min_lr` it is compared with the rate before the
     groups' ratios. `state.restarts` counts.
+
+    The dot products are those of `lrpolicy.kernels`, or of `lrpolicy.cuda` where that was built, and so the rates are
+    the same on the CPU and on an NVIDIA GPU, bit for bit where the weights are; elsewhere PyTorch's.
 
     `capturable` keeps rates and dot products on the device: nothing waits for it, and the rates must be tensors. There
     are no hooks then, because the replay of a CUDA graph runs none: call `step()` after every update, outside of the
@@ -108,8 +111,9 @@ class TLR(HookedLR):
         )
         self.schedule = restarted(tlr, restart_below)
         super().__init__(optimizer, per_tensor=per_tensor, capturable=capturable)
-        self._window = (Displacement if source == "displacement" else GradientSum)(self._parameters)
         self._displaces = source == "displacement"
+        kind = Displacement if self._displaces else GradientSum
+        self._window = kind(self._parameters, capturable=self.capturable)
         self._updates, self._said, self._due = 0, 0, self.schedule.next_due(0)
         self._state: Any = self.schedule.init()
         self._device: DeviceTlr | None = None
@@ -198,7 +202,7 @@ class TLR(HookedLR):
         Only here is looked whether the optimizer still has the parameters of the start: nothing depends on it before.
         """
         self._check_parameters()
-        dots = dot_pair(self._window.close(), self._window.before, capturable=self._device is not None)
+        dots = self._window.close()
         if self._device is None:
             gg, gp = dots.cpu().numpy()
             self._state = self.schedule.update(self._state, TlrWindow(gg, gp, self._updates))
@@ -206,7 +210,6 @@ class TLR(HookedLR):
         else:
             self._device.update(dots, self._updates)
         self._write()
-        self._window.roll()
         self._updates = 0
 
     def _write(self) -> None:
