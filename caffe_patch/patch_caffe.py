@@ -15,6 +15,9 @@ from pathlib import Path
 
 from patching import Change, PatchError, read, split_lines, state_of, undone, write
 
+_WORDS = {"unpatched": "not patched", "part": "in part", "older": "by another version", "patched": "patched"}
+_FEW = 3
+
 
 def main(arguments: list[str] | None = None) -> int:
     """The program; returns the exit status."""
@@ -48,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 def _apply(tree: Path, changes: list[Change]) -> int:
     state = state_of(changes)
     if state == "half-patched":
-        raise PatchError(f"{tree} is half-patched:\n{_listing(changes)}\n  Undo that with --revert, then patch again.")
+        raise PatchError(f"{tree} is half-patched ({_summary(changes)}); undo that with --revert, then patch again")
     texts = {change.path: change.patched for change in changes if change.now != change.patched}
     write(tree, texts)
     print(f"{tree} is patched: {len(texts)} files written" if texts else f"{tree} is patched already: nothing to do")
@@ -72,8 +75,16 @@ def _check(tree: Path, changes: list[Change]) -> int:
 
 
 def _listing(changes: list[Change]) -> str:
-    words = {"part": "in part", "older": "by another version", "patched": "patched", "unpatched": "not patched"}
-    return "\n".join(f"  {change.path}: {words[change.state]}" for change in changes if change.state in words)
+    return "\n".join(f"  {change.path}: {_WORDS[change.state]}" for change in changes if change.state in _WORDS)
+
+
+def _summary(changes: list[Change]) -> str:
+    """How many files are in each state, and which where they are few."""
+    parts = []
+    for state, words in _WORDS.items():
+        if paths := [change.path for change in changes if change.state == state]:
+            parts.append(f"{words}: {', '.join(paths) if len(paths) <= _FEW else f'{len(paths)} files'}")
+    return "; ".join(parts)
 
 
 def _show(text: str) -> int:
