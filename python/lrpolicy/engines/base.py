@@ -33,6 +33,12 @@ class TrainingJob:
     resume: Path | None = None
     weights: Path | None = None
 
+    @property
+    def weight_files(self) -> list[Path]:
+        """The weights to begin with, each over those before it: `weights`, or what the solver's own field names."""
+        named = [name for names in self.solver.message.weights for name in names.split(",")]
+        return [self.weights] if self.weights is not None else [Path(name) for name in named]
+
 
 class Observer(Interface):
     """What an engine tells while it trains. Every call happens between two iterations."""

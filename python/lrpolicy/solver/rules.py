@@ -88,6 +88,10 @@ def _check_type(document: Document) -> None:
         _fail(document, "momentum", f"{name} takes no momentum", message.momentum)
     if name == "RMSProp" and not 0 <= message.rms_decay < 1:
         _fail(document, "rms_decay", "rms_decay must lie in [0, 1)", message.rms_decay)
+    if name == "Adam":  # Caffe divides by 1 - momentum^t, takes the root of 1 - momentum2^t, and trains with NaN
+        for field in ("momentum", "momentum2"):
+            if not 0 <= getattr(message, field) < 1:
+                _fail(document, field, f"Adam's {field} must lie in [0, 1)", getattr(message, field))
 
 
 def _fail(document: Document, field: str, rule: str, got: object | None = None) -> None:

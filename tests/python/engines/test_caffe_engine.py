@@ -299,11 +299,13 @@ def test_the_task_is_that_of_the_torch_engine_in_another_framework(engine: Caffe
 
 
 def test_wrong_input(engine: CaffeEngine, tmp_path: Path) -> None:
+    named = digits_solver(tmp_path, f'{FIELDS} weights: "gone.caffemodel"')
     job = TrainingJob(digits_solver(tmp_path, FIELDS))
     for wrong, message in [
         (replace(job, schedule=sweeps.Sweep(0.1, 1.0, 20)), "policies that a solver prototxt can name, got a Sweep"),
         (replace(job, device="tpu"), 'device "tpu" is unknown; take cpu, cuda or cuda:N'),
-        (replace(job, weights=tmp_path / "none.caffemodel"), "none.caffemodel: no such file"),
+        (replace(job, weights=tmp_path / "none.caffemodel"), "none.caffemodel: cannot be read: No such file"),
+        (TrainingJob(named), "gone.caffemodel: cannot be read: No such file"),
         (replace(job, resume=tmp_path / "none.solverstate"), "none.solverstate: cannot be read"),
         (replace(job, snapshot_prefix=tmp_path / "no" / "s"), "no such folder for the snapshots"),
     ]:

@@ -100,6 +100,8 @@ max_iter: 1000
         ("gamma", 'type: "SGD" solver_type: SGD gamma', ":4: type and its old form solver_type exclude each other"),
         ("gamma", 'type: "AdaGrad" momentum: 0.5 gamma', ":4: AdaGrad takes no momentum, got 0.5"),
         ("gamma", 'type: "RMSProp" rms_decay: 1 gamma', ":4: rms_decay must lie in [0, 1), got 1.0"),
+        ("gamma", 'type: "Adam" momentum: 1 gamma', ":4: Adam's momentum must lie in [0, 1), got 1.0"),
+        ("gamma", 'type: "Adam" momentum2: 1.5 gamma', ":4: Adam's momentum2 must lie in [0, 1), got 1.5"),
         ("gamma", 'regularization_type: "L3" gamma', ':4: regularization_type must be "L1" or "L2", got L3'),
     ],
 )

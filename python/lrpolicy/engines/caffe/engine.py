@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lrpolicy.caffemodel import read_state
+from lrpolicy.caffemodel import read_state, read_weights
 from lrpolicy.engines.base import Observer, TrainingJob
 from lrpolicy.engines.caffe import prototxts
 from lrpolicy.engines.caffe.binary import Binary
@@ -237,8 +237,8 @@ def _start(job: TrainingJob) -> int:
         raise InputError(f'device "{job.device}" is unknown', remedy="take cpu, cuda or cuda:N")
     if job.weights is not None and job.resume is not None:
         raise InputError("weights and resume exclude each other", remedy="a snapshot to resume has its own weights")
-    if job.weights is not None and not job.weights.is_file():
-        raise InputError("no such file", where=str(job.weights))
+    for path in job.weight_files if job.resume is None else []:
+        read_weights(path)  # Caffe would abort on what is missing or no .caffemodel
     if job.snapshot_prefix is not None and not job.snapshot_prefix.parent.is_dir():
         raise InputError("no such folder for the snapshots", where=str(job.snapshot_prefix.parent))
     if job.resume is None:

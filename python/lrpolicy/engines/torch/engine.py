@@ -158,8 +158,7 @@ def _start(job: TrainingJob, snapshots: Snapshots, losses: LossRecord) -> _Start
     """Load weights, or resume."""
     if job.weights is not None and job.resume is not None:
         raise InputError("weights and resume exclude each other", remedy="a snapshot to resume has its own weights")
-    named = [name for names in job.solver.message.weights for name in names.split(",")]
-    for path in [job.weights] if job.weights is not None else map(Path, named):
+    for path in job.weight_files:
         snapshots.load_weights(path)
     if job.resume is None:
         return _Start()
