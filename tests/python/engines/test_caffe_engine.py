@@ -322,19 +322,35 @@ def test_a_policy_that_the_binary_does_not_know(
         engine.train(job, Recorder())
 
 
-@pytest.mark.parametrize("kind", ["none", "not patched", "not a program", "a folder"])
-def test_no_patched_binary(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "failure"),
+    [
+        ("none", ""),
+        ("not patched", ""),
+        ("not a program", " ({}: cannot be run: Exec format error)"),
+        ("broken", " (caffe ended with exit status 127; its last words: libglog.so.0: cannot open)"),
+        ("killed", " (caffe was ended by signal SIGKILL)"),
+        ("a folder", ""),
+    ],
+)
+def test_no_patched_binary(kind: str, failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = {
+        "not patched": "echo usage",
+        "broken": "echo libglog.so.0: cannot open; exit 127",
+        "killed": "kill -9 $$",
+    }
     binary = tmp_path / "caffe"
     if kind == "a folder":
         binary.mkdir()
     elif kind != "none":
-        binary.write_text("#!/bin/sh\necho usage\n" if kind == "not patched" else "nothing")
+        binary.write_text(f"#!/bin/sh\n{scripts[kind]}\n" if kind in scripts else "nothing")
         binary.chmod(binary.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("LRPOLICY_CAFFE", str(binary))
     with pytest.raises(NotAvailableError) as caught:
         load_engine("caffe")
     assert str(caught.value) == (
-        f'engine "caffe" is not available: no patched caffe binary at {binary}; see caffe_patch/README.md'
+        f'engine "caffe" is not available: no patched caffe binary at {binary}{failure.format(binary)}; '
+        "see caffe_patch/README.md"
     )
 
 

@@ -33,11 +33,11 @@ class Binary:
         Raises NotAvailableError where there is none, or it is not patched.
         """
         path = _place()
-        policies = _known_policies(path) if os.access(path, os.X_OK) and path.is_file() else ()
+        runs = os.access(path, os.X_OK) and path.is_file()
+        policies, failure = _known_policies(path) if runs else ((), "")
         if not policies:
-            raise NotAvailableError(
-                f'engine "caffe" is not available: no patched caffe binary at {path}; see caffe_patch/README.md'
-            )
+            found = f"no patched caffe binary at {path}{failure and f' ({failure})'}"
+            raise NotAvailableError(f'engine "caffe" is not available: {found}; see caffe_patch/README.md')
         return cls(path.absolute(), policies)
 
 
@@ -50,14 +50,14 @@ def _place() -> Path:
     return built if built.is_file() or installed is None else Path(installed)
 
 
-def _known_policies(path: Path) -> tuple[str, ...]:
-    """Asked for a policy that nobody has, a patched Caffe stops and names those that it knows."""
+def _known_policies(path: Path) -> tuple[tuple[str, ...], str]:
+    """Asked for a policy that nobody has, a patched Caffe stops and names those that it knows. Else: how it ended."""
     with tempfile.TemporaryDirectory(prefix="lrpolicy-caffe-") as folder:
         solver = Path(folder) / "question.prototxt"
         solver.write_text(_QUESTION)
         try:
             with CaffeProcess(path, ["train", f"--solver={solver}"]) as process:
                 answers = [found[1] for line in process.lines() if (found := _KNOWN.search(line))]
-        except RunError:
-            return ()
-    return tuple(answers[0].split(", ")) if answers else ()
+        except RunError as error:
+            return (), str(error)
+    return (tuple(answers[0].split(", ")), "") if answers else ((), process.failure())
