@@ -104,8 +104,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _complain("interrupted", 130)
     except LrpolicyError as error:
         return _complain(str(error), error.exit_status)
-    except OSError as error:
-        return _complain(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
+    except (OSError, MemoryError) as error:
+        return _complain(_refused(error), 1)
     except Exception as error:  # the last door: whatever comes through it is our mistake
         text = f"{type(error).__name__}: {error}"
         return _complain(f"{text}; this is a bug in lrpolicy; set LRPOLICY_DEBUG=1 for the traceback", 1)
@@ -117,6 +117,14 @@ def _complain(message: str, status: int) -> int:
         traceback.print_exc()
     click.echo(message, err=True)
     return status
+
+
+def _refused(error: OSError | MemoryError) -> str:
+    """What the machine did not give."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'standard output'}: {error.strerror or error}"
+    reason = str(error) or "no more was given"
+    return f"not enough memory: {reason}; a smaller net or batch needs less"
 
 
 def _usage(error: click.ClickException) -> str:

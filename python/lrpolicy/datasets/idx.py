@@ -76,7 +76,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[Any]:
     magic = struct.pack(">HBB", 0, _UNSIGNED_BYTE, dimensions)
     if content[:4] != magic:
         rule = f"an IDX file of {dimensions} dimensions must begin with {magic.hex(' ')}"
-        raise InputError(rule, where=str(path), got=content[:4].hex(" ") or "an empty file")
+        raise InputError(rule, where=str(path), got=content[:4].hex(" ") or "an empty file", remedy=_ITS_OWN)
     if len(content) < header:
         raise InputError(f"the header must have {header} bytes", where=str(path), got=len(content), remedy=_AGAIN)
     shape = struct.unpack(f">{dimensions}I", content[4:header])
@@ -87,6 +87,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[Any]:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
 
 
+_ITS_OWN = "put the data set's own file there"
 _AGAIN = "the file is damaged: copy or download it again"
 
 

@@ -63,7 +63,8 @@ def open_source(
             return _part(locate(path), source, split, where)
     if re.fullmatch(r"digits(_train|_test)?(_pad\d+)?(_lmdb)?", name):
         return _part(digits.find(), source, split, where)
-    rule = f'data source "{source}" does not exist'
+    is_file = any(os.path.isfile(path) for path in (source, Path(base) / source))  # noqa: PTH113  (as above)
+    rule = f'data source "{source}" {"is a file, and no LMDB" if is_file else "does not exist"}'
     raise InputError(rule, where=where, remedy=f"pass --data with a folder that holds {_LOOKED_FOR}")
 
 
@@ -76,6 +77,9 @@ def locate(source: str | Path) -> Located:
         if not folder.exists():
             remedy = f'give "{digits.NAME}" or a folder with {_LOOKED_FOR}'
             raise InputError("no such folder", where=str(folder), remedy=remedy)
+        if not folder.is_dir():
+            rule = "this is a file; a data set is a folder"
+            raise InputError(rule, where=str(folder), remedy=f"give one with {_LOOKED_FOR}")
         if caffe_lmdb.is_lmdb(folder):
             rule = "this is one LMDB, a data set needs two"
             raise InputError(rule, where=str(folder), remedy="give the folder that holds both")

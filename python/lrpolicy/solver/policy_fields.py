@@ -167,5 +167,14 @@ def _place_of(error: InputError, values: dict[str, Any], document: Document) -> 
     """The line of the parameter that the rule starts with, where the file has it; else of lr_policy."""
     for word in re.findall(r"\w+", error.rule):
         if word in values:
-            return document.where(*_field(word))
+            return document.where(*_field(word), _wrong_element(error, values[word]))
     return document.where("lr_policy")
+
+
+def _wrong_element(error: InputError, value: Any) -> int:
+    """Which element of a list the error is about: the one that it got, or the first that falls ("100 after 300")."""
+    if not isinstance(value, tuple):
+        return 0
+    got = str(error.got)
+    falls = " after " in got
+    return next((i for i, v in enumerate(value) if str(v) == got or (falls and i and v <= value[i - 1])), 0)

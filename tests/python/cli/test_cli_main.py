@@ -31,6 +31,12 @@ def install(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (InterruptedRun("stored"), 130, "stored"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (click.Abort(), 130, "interrupted"),
+        (
+            MemoryError("Unable to allocate 134. GiB"),
+            1,
+            "not enough memory: Unable to allocate 134. GiB; a",
+        ),
+        (MemoryError(), 1, "not enough memory: no more was given; a smaller net"),
         (ZeroDivisionError("x"), 1, "ZeroDivisionError: x; this is a bug in lrpolicy"),
     ],
 )

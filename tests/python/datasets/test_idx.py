@@ -79,7 +79,7 @@ def test_a_header_that_announces_far_too_much_is_refused_without_reserving_it(mn
 
 def test_labels_in_the_place_of_images_are_refused(mnist: Path, labels: np.ndarray) -> None:
     (mnist / IDX_NAMES[0]).write_bytes(idx_bytes(labels))
-    with pytest.raises(InputError, match="of 3 dimensions must begin with 00 00 08 03, got 00 00 08 01"):
+    with pytest.raises(InputError, match="of 3 dimensions must begin with 00 00 08 03, got 00 00 08 01; put"):
         open_dataset(mnist)
 
 

@@ -69,7 +69,8 @@ def test_a_folder_of_several_data_sets_is_refused(cifar: Path, databases: Path) 
 def test_what_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(
-        InputError, match=rf"{name}: (no such folder; give \"digits\" or|cannot be read: Not a directory)"
+        InputError,
+        match=rf"{name}: (no such folder; give \"digits\" or|this is a file; a data set is a folder)",
     ):
         open_dataset(tmp_path / name)
 
@@ -180,6 +181,12 @@ def test_a_source_that_does_not_exist_says_what_to_pass(tmp_path: Path) -> None:
         'net.prototxt:12: data source "mnist_train_lmdb" does not exist; pass --data with a folder that holds MNIST'
     )
     assert str(error.value).startswith(message)
+
+
+def test_a_source_that_is_a_file_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(InputError, match=r'net:3: data source "notes.txt" is a file, and no LMDB; pass --data'):
+        open_source("notes.txt", Split.TRAIN, base=tmp_path, where="net:3")
 
 
 def test_reading_mnist_imports_neither_lmdb_nor_scikit_learn(mnist: Path) -> None:

@@ -65,7 +65,12 @@ max_iter: 1000
         (
             '"step"',
             '"multistep"\nstepvalue: 5\nstepvalue: 3',
-            ":4: stepvalue must be strictly increasing, got 3 after 5",
+            ":5: stepvalue must be strictly increasing, got 3 after 5",
+        ),
+        (
+            '"step"',
+            '"multistep"\nstepvalue: 5\nstepvalue: 9\nstepvalue: 0',
+            ":6: stepvalue must be a whole number from 1 to 2^50, got 0",
         ),
         ('"step"', '"multistep"', ':3: policy "multistep" needs stepvalue'),
         ("stepsize", "stepsze", ':5: SolverParameter has no field "stepsze"; did you mean "stepsize"?'),
