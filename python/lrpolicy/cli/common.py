@@ -25,6 +25,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 WIDTH_WITHOUT_TERMINAL = 160
 
+# A solver's max_iter and test_interval are int32; seeds are numbered on from the first, and a database has 64 bits.
+ITERATIONS = click.IntRange(1, 2**31 - 1)
+SEED = click.IntRange(0, 2**62)
+
 
 def json_option(function: F) -> F:
     """The --json that every command has, as the parameter `as_json`."""

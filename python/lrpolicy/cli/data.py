@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from lrpolicy.cli.common import console, examples, json_option, print_json, progress_bar, table
+from lrpolicy.cli.common import SEED, console, examples, json_option, print_json, progress_bar, table
 from lrpolicy.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def info(source: str, as_json: bool) -> None:
     metavar="PART",
     help="Write this part of the training set apart, for example 0.1.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Which examples are set apart.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Which examples are set apart.")
 @json_option
 def lmdb(source: str, out: Path, pad: int, validation: float | None, seed: int, as_json: bool) -> None:
     """Write DATA as Caffe LMDBs into the folder OUT.

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from lrpolicy.cli.common import (
+    SEED,
     console,
     data_folder,
     examples,
@@ -118,10 +119,10 @@ class Settings:
 )
 @click.option("--low", type=float, help="The sweep's first rate.  [default: 1e-5]")
 @click.option("--high", type=float, help="The sweep's last rate.  [default: 10, linear 1]")
-@click.option("--iterations", type=click.IntRange(30), help="Of a sweep.  [default: two epochs, 200 to 500]")
+@click.option("--iterations", type=click.IntRange(30, 2**31 - 1), help="Of a sweep.  [default: two epochs, 200 to 500]")
 @click.option("--budgets", default="1,2,4", show_default=True, help="Epochs after which the FIX scan looks.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many seeds.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="The first seed.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="The first seed.")
 @click.option("--confirm/--no-confirm", "confirming", default=True, help="Train inside and outside the interval after.")
 @click.option("--engine", default="torch", show_default=True, help="What trains.")
 @click.option("--device", default="cpu", show_default=True, help="Where it trains: cpu, cuda, cuda:1.")

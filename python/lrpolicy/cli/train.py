@@ -11,7 +11,17 @@ from typing import Any, Self
 
 import click
 
-from lrpolicy.cli.common import data_folder, examples, json_option, note, print_json, progress_bar, read_solver
+from lrpolicy.cli.common import (
+    ITERATIONS,
+    SEED,
+    data_folder,
+    examples,
+    json_option,
+    note,
+    print_json,
+    progress_bar,
+    read_solver,
+)
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.errors import InterruptedRun, RunError
@@ -27,9 +37,9 @@ from lrpolicy.records import Measurement, Protocol, TrialOutcome, TrialStatus
 )
 @click.argument("solver")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with the data: MNIST, CIFAR-10 or LMDB.")
-@click.option("--max-iter", type=click.IntRange(1), help="Iterations.  [default: the solver's max_iter]")
-@click.option("--test-interval", type=click.IntRange(1), help="Between measurements.  [default: the solver's]")
-@click.option("--seed", type=int, help="Seed of weights and dropout.  [default: the solver's random_seed, else 1]")
+@click.option("--max-iter", type=ITERATIONS, help="Iterations.  [default: the solver's max_iter]")
+@click.option("--test-interval", type=ITERATIONS, help="Between measurements.  [default: the solver's]")
+@click.option("--seed", type=SEED, help="Seed of weights and dropout.  [default: the solver's random_seed, else 1]")
 @click.option(
     "--protocol",
     type=click.Choice([protocol.value for protocol in Protocol]),
@@ -124,10 +134,11 @@ class _Screen:
 
 
 def _line(measurement: Measurement) -> str:
-    of = measurement.evaluation
+    of, train_loss = measurement.evaluation, measurement.train_loss
+    seen = measurement.iteration or not math.isnan(train_loss)  # before the first iteration there is none
     return (
         f"Iteration {measurement.iteration}, lr = {measurement.rate:.6g}: {measurement.split} "
-        f"Top-1 {100 * of.top1:.2f} %, loss {of.loss:.4f}, train loss {measurement.train_loss:.4f}"
+        f"Top-1 {100 * of.top1:.2f} %, loss {of.loss:.4f}" + (f", train loss {train_loss:.4f}" if seen else "")
     )
 
 

@@ -12,13 +12,24 @@ import click
 import numpy as np
 
 from lrpolicy import zoo
-from lrpolicy.cli.common import console, data_folder, examples, json_option, note, print_json, read_solver, waiting
+from lrpolicy.cli.common import (
+    ITERATIONS,
+    SEED,
+    console,
+    data_folder,
+    examples,
+    json_option,
+    note,
+    print_json,
+    read_solver,
+    waiting,
+)
 from lrpolicy.cli.progress import TuneProgress
 from lrpolicy.cli.tune_settings import Settings
 from lrpolicy.cli.versions import hardware, versions
 from lrpolicy.database import Database, RunState, Setting, connect
 from lrpolicy.engines import load_engine
-from lrpolicy.errors import InputError, InterruptedRun, LrpolicyError
+from lrpolicy.errors import InputError, InterruptedRun, LrpolicyError, RunError
 from lrpolicy.evaluator import (
     SEARCHES,
     Evaluator,
@@ -32,6 +43,7 @@ from lrpolicy.evaluator import (
 )
 from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.goals import GOALS, find_goal
+from lrpolicy.prototxt.files import check_writable
 from lrpolicy.records import Protocol, Task
 from lrpolicy.reports.gather import steering_split
 from lrpolicy.reports.results import parameters_text, write_results
@@ -46,6 +58,8 @@ EXAMPLES = examples(
     "lrpolicy tune --resume",
 )
 
+_RESULTS = Path("lrpolicy-results")
+
 
 @click.command(epilog=EXAMPLES)
 @click.argument("target", required=False)
@@ -54,14 +68,12 @@ EXAMPLES = examples(
     "--policies",
     help="Names, or paper, adaptive, all.  [default: the paper's 13, or after a like task's ranking its five]",
 )
-@click.option("--max-iter", type=click.IntRange(1), help="Iterations of a trial.  [default: the solver's max_iter]")
-@click.option(
-    "--scan-iter", type=click.IntRange(1), help="Those of a range trial.  [default: a quarter of a trial, or less]"
-)
-@click.option("--test-interval", type=click.IntRange(1), help="Between measurements.  [default: the solver's]")
+@click.option("--max-iter", type=ITERATIONS, help="Iterations of a trial.  [default: the solver's max_iter]")
+@click.option("--scan-iter", type=ITERATIONS, help="Those of a range trial.  [default: a quarter of a trial, or less]")
+@click.option("--test-interval", type=ITERATIONS, help="Between measurements.  [default: the solver's]")
 @click.option("--candidates", type=click.IntRange(1), default=3, show_default=True, help="Candidates of each policy.")
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fresh seeds of each finalist.")
-@click.option("--seed", type=int, default=1, show_default=True, help="The first seed.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="The first seed.")
 @click.option(
     "--search",
     type=click.Choice(SEARCHES),
@@ -119,6 +131,7 @@ def tune(
 
 
 def _tune(settings: Settings, run: int | None, database: Database, out: Path | None, as_json: bool, cold: bool) -> None:
+    check_writable(out or _RESULTS)  # before the trainings, not after
     solver = read_solver(settings.target)
     if settings.test_interval is not None:  # so that the winner's prototxt tests as its trials did
         solver = solver.with_policy(solver.policy, test_interval=settings.test_interval)
@@ -138,8 +151,13 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
         _follow(evaluator, settings, database)
     ranking = evaluator.ranking()
     title = f"{task.network.name} on {task.dataset.name}, {plan.max_iter} iterations"
-    out = out or Path("lrpolicy-results") / f"{Path(settings.target).stem}-{run}"
-    files = write_results(out, title, solver, ranking, evaluator.measurements(), plan.max_iter, job.protocol)
+    out = out or _RESULTS / f"{Path(settings.target).stem}-{run}"
+    try:
+        files = write_results(out, title, solver, ranking, evaluator.measurements(), plan.max_iter, job.protocol)
+    except RunError as error:
+        database.finish_run(run, RunState.FAILED)
+        kept = f"what was measured is kept as run {run} in {database.where}"
+        raise RunError(f"{error}; {kept}, where `lrpolicy tune --resume` goes on") from error
     database.finish_run(run, RunState.COMPLETED)
     verdict = judge(ranking, plan.goal, np.random.default_rng(0))
     if as_json:

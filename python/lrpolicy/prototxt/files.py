@@ -39,6 +39,33 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: str | Path) -> None:
+    """Raise InputError where no file can be made in `folder`, which need not exist yet; nothing is left behind.
+
+    For the start of what takes long and writes at its end.
+    """
+    folder = Path(folder)
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        rule = f"cannot be written: {error.strerror or error}"
+        raise InputError(rule, where=str(folder), remedy="give another folder") from error
+    finally:
+        for path in missing:
+            with contextlib.suppress(OSError):  # it was not made, or someone else uses it by now
+                path.rmdir()
+
+
+def check_folder(prefix: Path) -> None:
+    """Raise InputError where the folder of the snapshots named `prefix` is not there, or takes no file."""
+    if not prefix.parent.is_dir():
+        raise InputError("no such folder for the snapshots", where=str(prefix.parent))
+    check_writable(prefix.parent)
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a whole file, or nothing. Raises as `replacing`."""
     with replacing(path) as temporary, temporary.open("wb") as file:

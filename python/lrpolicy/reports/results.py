@@ -12,6 +12,7 @@ from typing import Any
 
 from lrpolicy.errors import RunError
 from lrpolicy.plots import Curve, plot_curves
+from lrpolicy.prototxt.files import write_bytes
 from lrpolicy.ranking import RankedPolicy, Spread
 from lrpolicy.records import Measurement, Protocol
 from lrpolicy.reports.measured_rates import drawable
@@ -52,12 +53,11 @@ def write_results(
         folder.mkdir(parents=True, exist_ok=True)
         if solver.message.HasField("net") and solver.net_path:
             own_net = folder / "net.prototxt"
-            own_net.write_bytes(solver.net_path.read_bytes())
+            write_bytes(own_net, solver.net_path.read_bytes())
             fields["net"] = _as_caffe_finds_it(own_net)
-        table.write_text(json.dumps(ranking_rows(ranking), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        rule = f"{folder}: the results cannot be written: {error.strerror}; they are kept in the database"
-        raise RunError(rule) from None
+        raise RunError(f"{folder}: the results cannot be written: {error.strerror}") from None
+    write_bytes(table, (json.dumps(ranking_rows(ranking), indent=2) + "\n").encode())
     solver.with_policy(ranking[0].policy, **fields).write(winner)
     split = "test" if protocol is Protocol.PAPER else "validation"
     plot_curves(_curves(ranking, measurements), max_iter, picture, title=title, measured_on=split)

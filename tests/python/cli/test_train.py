@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,12 +104,29 @@ def test_a_training_that_diverges_fails_with_its_reason(folder, capsys):
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--resume", "missing.solverstate"], "missing.solverstate"),
         (["--device", "tpu"], 'device "tpu" is unknown'),
+        (["--seed", "9" * 25], "--seed"),
+        (["--snapshot-prefix", "nowhere/x"], "nowhere: no such folder for the snapshots"),
         (["--engine", "tork"], 'engine "tork" is unknown; known: caffe, torch; did you mean "torch"?'),
     ],
 )
 def test_wrong_options(folder, capsys, arguments, message):
     assert run(["train", "digits", "--max-iter", "5", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that nobody can write to")
+def test_a_folder_that_takes_no_snapshot_is_refused_before_the_training(folder, capsys):
+    assert run(["train", "digits", "--max-iter", "5", "--snapshot-prefix", "/proc/self/x"]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("/proc/self: cannot be written: ")
+    assert "Iteration" not in shown
+
+
+def test_before_the_first_iteration_there_is_no_train_loss(folder, capsys):
+    assert run(["train", "digits", "--max-iter", "2"]) == 0
+    first, last = capsys.readouterr().err.splitlines()[:2]
+    assert first.startswith("Iteration 0, ") and "train loss" not in first
+    assert last.startswith("Iteration 2, ") and "train loss" in last
 
 
 def test_a_truncated_snapshot_is_refused(folder, capsys):

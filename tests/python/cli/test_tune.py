@@ -13,10 +13,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from lrpolicy.cli import run
+from lrpolicy.cli import run, tune
 from lrpolicy.cli.tune_settings import _functions
 from lrpolicy.database import RunState, connect
 from lrpolicy.database.embedded import EmbeddedServer
+from lrpolicy.errors import RunError
 from lrpolicy.policies import ADAPTIVE_POLICIES, Policy
 from lrpolicy.records import TrialStatus
 from lrpolicy.search import paper_functions
@@ -271,6 +272,41 @@ def test_wrong_budgets_goals_and_targets(folder, home, capsys):
         assert run(["tune", "digits", *LONG, "--budget", "1000"]) == 2
         assert "the budget is too small" in capsys.readouterr().err
         assert len(database.runs()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "notes.txt/out"], "notes.txt/out: cannot be written: Not a directory; give another folder"),
+        (["--seed", "9" * 25], "--seed"),
+        (["--max-iter", "1" + "0" * 20], "--max-iter"),
+    ],
+)
+def test_what_cannot_end_well_does_not_begin(folder, home, capsys, arguments, message):
+    (folder / "notes.txt").write_text("a file")
+    with connect() as database:
+        before = len(database.runs())
+        assert run(["tune", "digits", *FAKE, *arguments]) == 2
+        assert message in capsys.readouterr().err
+        assert len(database.runs()) == before
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_results_that_cannot_be_written_are_kept_and_written_by_resume(folder, home, capsys, monkeypatch):
+    def full(*_arguments, **_options):
+        raise RunError("out/ranking.json: cannot be written: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tune, "write_results", full)
+        assert run(["tune", "digits", *FAKE, "--policies", "fixed", "--out", "out"]) == 1
+    assert "is kept as run" in capsys.readouterr().err
+    with connect() as database:
+        assert database.find_run("latest").state is RunState.FAILED
+    assert run(["tune", "--resume", "--out", "out", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    with connect() as database:
+        assert database.find_run(found["run"]).state is RunState.COMPLETED
+    assert (folder / "out" / "ranking.json").is_file()
 
 
 def test_the_goal_decides_the_order(folder, home, capsys):

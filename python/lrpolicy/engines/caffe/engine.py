@@ -24,6 +24,7 @@ from lrpolicy.engines.caffe.training import Due, Training
 from lrpolicy.engines.description import Phases, describe_network, load_data
 from lrpolicy.errors import InputError, RunError, did_you_mean
 from lrpolicy.policies import Policy
+from lrpolicy.prototxt.files import check_folder
 from lrpolicy.prototxt.messages import enum_name
 from lrpolicy.records import Evaluation, Measurement, Split, Task, TrialOutcome, TrialStatus
 from lrpolicy.stateful import AdaptivePolicy, AnyPolicy
@@ -239,8 +240,8 @@ def _start(job: TrainingJob) -> int:
         raise InputError("weights and resume exclude each other", remedy="a snapshot to resume has its own weights")
     for path in job.weight_files if job.resume is None else []:
         read_weights(path)  # Caffe would abort on what is missing or no .caffemodel
-    if job.snapshot_prefix is not None and not job.snapshot_prefix.parent.is_dir():
-        raise InputError("no such folder for the snapshots", where=str(job.snapshot_prefix.parent))
+    if job.snapshot_prefix is not None:
+        check_folder(job.snapshot_prefix)
     if job.resume is None:
         return 0
     start, end = read_state(job.resume).iter, _max_iter(job)

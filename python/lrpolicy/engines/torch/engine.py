@@ -23,6 +23,7 @@ from lrpolicy.errors import InputError
 from lrpolicy.live import LiveSchedule, LiveTlr, live
 from lrpolicy.monitor import ScheduleMonitor
 from lrpolicy.net import Shape, fingerprint, weight_count
+from lrpolicy.prototxt.files import check_folder
 from lrpolicy.records import NetworkInfo, Split, Task, TrialOutcome
 from lrpolicy.schedules import Schedule
 from lrpolicy.stateful import AdaptivePolicy
@@ -78,8 +79,8 @@ class TorchEngine:
         if updater.windows is not None and job.resume is None:
             updater.windows.begin()
         data.train.seed(job.seed)
-        if job.snapshot_prefix is not None and not job.snapshot_prefix.parent.is_dir():
-            raise InputError("no such folder for the snapshots", where=str(job.snapshot_prefix.parent))
+        if job.snapshot_prefix is not None:
+            check_folder(job.snapshot_prefix)
         return Trainer(
             updater=updater,
             weights=weights,
