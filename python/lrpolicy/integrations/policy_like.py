@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lrpolicy.compositions import RestartBelow, SwitchOnPlateau, SwitchState
 from lrpolicy.errors import InputError
 from lrpolicy.policies import ADAPTIVE_POLICIES, Policy, canonical_name
 from lrpolicy.schedules import Schedule
 from lrpolicy.stateful import AdaptivePolicy, parse_policy, policy_from_dict
 
 PolicyLike = Schedule | Mapping[str, Any] | str
-AnyPolicyLike = PolicyLike | AdaptivePolicy
+ObservingPolicy = AdaptivePolicy | SwitchOnPlateau
+AnyPolicyLike = PolicyLike | ObservingPolicy
 
 
 def is_name(given: object) -> bool:
@@ -36,8 +38,8 @@ def as_schedule(given: object, parameters: Mapping[str, Any] | None = None) -> S
     )
 
 
-def as_any_policy(given: object, parameters: Mapping[str, Any] | None = None) -> AdaptivePolicy | Schedule:
-    """The same for policies of either kind: those that observe the training come as an `AdaptivePolicy`."""
+def as_any_policy(given: object, parameters: Mapping[str, Any] | None = None) -> ObservingPolicy | Schedule:
+    """The same for policies of either kind: what observes the training comes as an `AdaptivePolicy` or a switch."""
     if isinstance(given, str):
         if is_name(given) and canonical_name(given)[0] in ADAPTIVE_POLICIES:
             return AdaptivePolicy(given, **parameters or {})
@@ -45,12 +47,25 @@ def as_any_policy(given: object, parameters: Mapping[str, Any] | None = None) ->
             return parse_policy(given)
     if isinstance(given, Mapping) and not parameters:
         return policy_from_dict(given)
-    if isinstance(given, AdaptivePolicy) and not parameters:
+    if isinstance(given, AdaptivePolicy | SwitchOnPlateau) and not parameters:
         return given
+    if isinstance(given, RestartBelow):
+        rule = "RestartBelow is for a loop of your own"
+        raise InputError(rule, got="one here", remedy="give the policy tlr, and restart_below=")
     return as_schedule(given, parameters)
 
 
-def identity(policy: Schedule | AdaptivePolicy) -> dict[str, Any] | str:
+def name_of(policy: ObservingPolicy) -> str:
+    """What to call it in a message."""
+    return policy.name if isinstance(policy, AdaptivePolicy) else SwitchState.schedule
+
+
+def text_of(policy: ObservingPolicy) -> str:
+    """What to call it in a message about two of a name."""
+    return policy.to_text() if isinstance(policy, AdaptivePolicy) else repr(policy)
+
+
+def identity(policy: Schedule | ObservingPolicy) -> dict[str, Any] | str:
     """What a saved state remembers of a policy, to know it again."""
     return policy.to_dict() if isinstance(policy, Policy | AdaptivePolicy) else repr(policy)
 

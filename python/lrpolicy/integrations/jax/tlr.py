@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from lrpolicy.compositions import RestartBelow, restarted
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.jax.feedback import check_state, scale
 from lrpolicy.stateful import AdaptivePolicy, Tlr, TlrEvent
@@ -22,8 +23,8 @@ _ROW = 128
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["updates", "windows", "rates", "squared", "first", "events", "total", "before"],
-    meta_fields=["policy"],
+    data_fields=["updates", "windows", "rates", "squared", "first", "events", "total", "before", "restarts"],
+    meta_fields=["policy", "restart_below"],
 )
 @dataclass(frozen=True)
 class TlrTrace:
@@ -32,7 +33,8 @@ class TlrTrace:
     `updates` were made in this window and `windows` are over (int32). `rates`, `squared`, `first` and `events` have one
     number, or with per_tensor one for each tensor, and mean what they mean in `lrpolicy.stateful.TlrState`; they are
     float32, or double where 64-bit types are enabled. `total` is the sum of this window's directions and `before` the
-    mean of the window before, at least float32, like the parameters.
+    mean of the window before, at least float32, like the parameters. With `restart_below`, `restarts` says how often
+    each rate has fallen below it (int32); without, it is None.
     """
 
     policy: AdaptivePolicy
@@ -44,9 +46,13 @@ class TlrTrace:
     events: jax.Array
     total: Any
     before: Any
+    restarts: jax.Array | None = None
+    restart_below: float | None = None
 
 
-def scale_by_tlr(policy: AdaptivePolicy, epoch_iterations: int) -> optax.GradientTransformationExtraArgs:
+def scale_by_tlr(
+    policy: AdaptivePolicy, epoch_iterations: int, restart_below: float | None = None
+) -> optax.GradientTransformationExtraArgs:
     """Updates times minus a rate that is trained along with the weights (see `scale_by_policy`).
 
     Raises InputError for variant "naive"; `init` raises it for tensors that are not real floating-point numbers and a
@@ -57,7 +63,9 @@ def scale_by_tlr(policy: AdaptivePolicy, epoch_iterations: int) -> optax.Gradien
     if schedule.variant == "naive":
         remedy = "use another, or lrpolicy.stateful.Tlr in a loop of your own"
         raise InputError('variant "naive" needs a second gradient, which an optimizer has not', remedy=remedy)
-    rule = _Rule(schedule)
+    restarting = restarted(schedule, restart_below)
+    below = restarting.below if isinstance(restarting, RestartBelow) else None
+    rule = _Rule(schedule, below)
 
     def init(params: optax.Params) -> TlrTrace:
         leaves = jax.tree_util.tree_flatten_with_path(params)[0]
@@ -65,13 +73,14 @@ def scale_by_tlr(policy: AdaptivePolicy, epoch_iterations: int) -> optax.Gradien
             if not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating):
                 place = jax.tree_util.keystr(path) or "the parameter"
                 raise InputError(f"{place} is {jnp.asarray(leaf).dtype}; TLR takes real floating-point tensors")
-        sums = jax.tree.map(_empty_sum, params)
-        return rule.start(policy, len(leaves), sums)
+        return rule.start(policy, len(leaves), *(jax.tree.map(_empty_sum, params) for _ in range(2)))
 
     def update(
         updates: optax.Updates, state: TlrTrace, params: optax.Params | None = None, *, grad: Any = None, **_: Any
     ) -> tuple[optax.Updates, TlrTrace]:
         check_state(state, TlrTrace, policy)
+        if state.restart_below != below:
+            raise InputError(f"this is the state of another restart_below than {below}", got=str(state.restart_below))
         gradient = schedule.source == "gradient"
         directions = grad if gradient and grad is not None else updates
         _check_alike(directions, state.total)
@@ -105,21 +114,35 @@ def _check_alike(given: Any, kept: Any) -> None:
 @dataclass(frozen=True)
 class _Rule:
     schedule: Tlr
+    below: float | None = None
 
     @property
     def is_additive(self) -> bool:
         return self.schedule.eta is not None
 
-    def start(self, policy: AdaptivePolicy, tensors: int, sums: Any) -> TlrTrace:
-        """The state before the first update. Raises InputError where float32 cannot hold base_lr."""
+    def start(self, policy: AdaptivePolicy, tensors: int, total: Any, before: Any) -> TlrTrace:
+        """The state before the first update, no array twice. Raises InputError where float32 cannot hold base_lr."""
         number = jax.dtypes.canonicalize_dtype(jnp.float64)
         limits = np.finfo(number)
         if not float(limits.tiny) <= self.schedule.base_lr <= float(limits.max):
             raise InputError(f"base_lr must be a number that {number} holds", got=self.schedule.base_lr)
         count = tensors if self.schedule.per_tensor else 1
-        none, zeros = jnp.zeros((), jnp.int32), jnp.zeros(count, number)
-        rates, events = jnp.full(count, self.schedule.base_lr, number), jnp.zeros(count, jnp.int32)
-        return TlrTrace(policy, none, none, rates, zeros, zeros, events, sums, sums)
+        updates, windows = (jnp.zeros((), jnp.int32) for _ in range(2))
+        squared, first = (jnp.zeros(count, number) for _ in range(2))
+        events, restarts = (jnp.zeros(count, jnp.int32) for _ in range(2))
+        return TlrTrace(
+            policy,
+            updates,
+            windows,
+            jnp.full(count, self.schedule.base_lr, number),
+            squared,
+            first,
+            events,
+            total,
+            before,
+            None if self.below is None else restarts,
+            self.below,
+        )
 
     def learn(self, state: TlrTrace) -> TlrTrace:
         """The state after a window: the rates, and a new window's beginning."""
@@ -139,6 +162,11 @@ class _Rule:
         met = int(TlrEvent.AT_LIMIT) * (rates != wanted) + int(TlrEvent.DIVERGING) * (
             n > self.schedule.divergence * first
         )
+        restarts = state.restarts
+        if self.below is not None:
+            assert restarts is not None
+            fell = rates < self.below
+            rates, restarts = jnp.where(fell, self.schedule.base_lr, rates), restarts + fell
         return replace(
             state,
             updates=jnp.zeros_like(state.updates),
@@ -149,6 +177,7 @@ class _Rule:
             events=jnp.where(fit, met, int(TlrEvent.NON_FINITE)).astype(jnp.int32),
             total=jax.tree.map(jnp.zeros_like, state.total),
             before=mean,
+            restarts=restarts,
         )
 
     def _stepped(self, rates: jax.Array, d: jax.Array, n: jax.Array, m: jax.Array) -> jax.Array:

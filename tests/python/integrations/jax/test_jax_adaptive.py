@@ -192,6 +192,7 @@ def test_a_policy_reaches_through_masks_and_wrappers() -> None:
         ("aslr:base_lr=1", {"seed": 3}, "parameters go with a policy's name"),
         (PLATEAU, {"iterations": 10}, "iterations is the length of a table, and plateau observes the training, got 10"),
         ("fixed:base_lr=1", {"epoch_iterations": 10}, "epoch_iterations is for tlr alone"),
+        (PLATEAU, {"restart_below": 0.01}, "restart_below is for tlr alone, got 0.01 with AdaptivePolicy"),
         ("tlr:base_lr=1", {}, "tlr needs the length of an epoch; give epoch_iterations="),
         (None, {}, "a policy is"),
     ],
