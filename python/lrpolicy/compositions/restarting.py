@@ -35,7 +35,8 @@ class RestartBelow:
     """A `StatefulSchedule`: `tlr`, whose rates go back to its base_lr where they have fallen below `below`.
 
     With a rate for each tensor, each goes back by itself. What TLR remembers of its last window stays: the next rate
-    learns from it as always. PyTorch's `TLR` makes one of its argument `restart_below`.
+    learns from it as always. PyTorch's `TLR`, JAX's `scale_by_policy` and Keras' `PolicyCallback` make one of their
+    argument `restart_below`.
 
     Raises InputError where `below` is not between tlr's min_lr and base_lr: the rate would never get there, or never
     leave.

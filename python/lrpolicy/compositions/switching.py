@@ -36,7 +36,7 @@ class SwitchOnPlateau:
 
     `winsize[k]` iterations without a new minimum of the loss since schedule k began, or since the last new minimum, end
     it (the rule of `Plateau`); the next one counts from 0 at that iteration. It observes a `TrainLoss` before the
-    update of that iteration.
+    update of that iteration. PyTorch's `FeedbackLR`, JAX's `scale_by_policy` and Keras' `PolicyCallback` take one.
 
     Raises InputError for fewer than two schedules, or not one winsize, 1 or more, for each but the last.
     """

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from lrpolicy.compositions import RestartBelow, SwitchOnPlateau, restarted
 from lrpolicy.errors import InputError, did_you_mean
-from lrpolicy.integrations.policy_like import AnyPolicyLike, as_any_policy
+from lrpolicy.integrations.policy_like import AnyPolicyLike, as_any_policy, identity, name_of
 from lrpolicy.kernels import Plan
 from lrpolicy.stateful import AdaptivePolicy, Aslr, Plateau, Tlr, TlrWindow, TrainLoss
 from lrpolicy.stateful.values import whole
@@ -25,40 +26,48 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
     >>> model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
     >>> model.fit(x, y, validation_split=0.1, callbacks=[PolicyCallback("seq3", base_lr=0.1)])
 
-    `policy` is an `AdaptivePolicy`, its name with its parameters, its text or a dict of them. The rates are those of
-    `lrpolicy.stateful`, rounded once to float32; the optimizer's own rate has no part in them.
+    `policy` is an `AdaptivePolicy`, its name with its parameters, its text or a dict of them, or a `SwitchOnPlateau`.
+    The rates are those of `lrpolicy.stateful`, rounded once to float32; the optimizer's own rate has no part in them.
 
     - seq1 to seq4 observe `monitor` ("val_loss") after every epoch.
     - aslr does so too, and draws a rate before every update. Keras has one rate for all tensors, so that all share the
       draw of the first.
     - plateau observes `monitor` ("loss") after every epoch, and its winsizes count epochs: Keras tells no loss of a
       single batch, only its mean since the epoch began.
+    - A switch observes the same, but its winsizes count updates, as its schedules do: it switches at the end of the
+      first epoch by which winsize updates have brought no new minimum.
     - tlr compares how far the weights have come in successive windows (source "displacement", the double sums of
       `lrpolicy.kernels`), one rate for all tensors. An epoch is as long as `fit` says, or the policy's `epoch`. Keras'
       SGD keeps the rate inside its momentum, as Caffe does: a displacement then also holds a little of the rates
-      before. The weights are copied to the host once a window; two copies of them in memory.
+      before. The weights are copied to the host once a window; two copies of them in memory. With `restart_below` a
+      rate that has fallen below it starts again from base_lr (the composition `RestartBelow`); `state.restarts` counts.
 
-    aslr and tlr look at single updates: not with steps_per_execution or gradient_accumulation_steps above 1. Under the
-    JAX backend a new rate makes the trainer write its state back; aslr does that in every update.
+    aslr, tlr and a switch look at single updates: not with steps_per_execution or gradient_accumulation_steps above 1.
+    Under the JAX backend a new rate makes the trainer write its state back; aslr and a switch do that in every update.
 
     `state_dict` and `load_state_dict` go on in the middle of a training, also in the middle of an epoch.
 
-    Raises InputError for a policy of another kind (that is a `PolicySchedule`) and what Keras cannot do; in `fit` for
-    an optimizer that follows a schedule, and logs without `monitor`.
+    Raises InputError for a policy of another kind (that is a `PolicySchedule`), `restart_below` with another
+    policy than tlr, and what Keras cannot do; in `fit` for an optimizer that follows a schedule, and logs without
+    `monitor`.
     """
 
     def __init__(
-        self, policy: AnyPolicyLike, monitor: str | None = None, **parameters: float | str | Sequence[int]
+        self,
+        policy: AnyPolicyLike,
+        monitor: str | None = None,
+        *,
+        restart_below: float | None = None,
+        **parameters: float | str | Sequence[int],
     ) -> None:
         super().__init__()
         known = as_any_policy(policy, parameters)
-        if not isinstance(known, AdaptivePolicy):
+        if not isinstance(known, AdaptivePolicy | SwitchOnPlateau):
             raise InputError("PolicyCallback is for policies that observe the training", got=repr(known),
                              remedy="make a PolicySchedule of it")  # fmt: skip
-        self.policy = known
-        self.monitor = monitor or ("loss" if known.name == "plateau" else "val_loss")
-        self.schedule: Any = known.schedule()
-        _check_possible(self.schedule)
+        self.policy, self.restart_below = known, restart_below
+        self.schedule: Any = self._made()
+        self.monitor = monitor or ("loss" if isinstance(self.schedule, Plateau | SwitchOnPlateau) else "val_loss")
         self.state: Any = self.schedule.init()
         self.iteration, self.epochs = 0, 0
         self._start: list[NDArray[Any]] | None = None
@@ -72,35 +81,36 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Set the first rate. Raises InputError for an optimizer whose rate cannot be set, or whose updates hide."""
         self._check_model()
-        if isinstance(self.schedule, Tlr) and "epoch" not in self.policy.parameters:
+        if self._learns and isinstance(self.policy, AdaptivePolicy) and "epoch" not in self.policy.parameters:
             steps = self.params.get("steps")
             if not steps:
                 raise InputError("tlr needs the length of an epoch", remedy="give epoch=, in updates")
-            self.schedule = self.policy.schedule(int(steps))
+            self.schedule = self._made(int(steps))
         self._write()
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """aslr draws, and tlr begins its first window."""
-        if isinstance(self.schedule, Aslr):
+        """aslr draws, a switch's schedule goes on, and tlr begins its first window."""
+        if isinstance(self.schedule, Aslr | SwitchOnPlateau):
             self._write()
-        elif isinstance(self.schedule, Tlr) and self._start is None:
+        elif self._learns and self._start is None:
             self._start = self._weights()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Count, and where a window of tlr is over learn from it."""
-        if isinstance(self.schedule, Tlr) and self.schedule.is_due(self.iteration):
+        if self._learns and self.schedule.is_due(self.iteration):
             self._learn()
         self.iteration += 1
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Observe `monitor`. Raises InputError where the logs do not have it."""
-        if isinstance(self.schedule, Tlr):
+        if self._learns:
             return
         if self.monitor not in (logs or {}):
             remedy = f"give validation_data, or a monitor of these; {did_you_mean(self.monitor, logs or {})}"
             raise InputError(f'the epoch has no "{self.monitor}"', remedy=remedy)
         loss = float((logs or {})[self.monitor])
-        seen = TrainLoss(self.epochs, loss) if isinstance(self.schedule, Plateau) else loss
+        at = self.iteration if isinstance(self.schedule, SwitchOnPlateau) else self.epochs
+        seen = TrainLoss(at, loss) if isinstance(self.schedule, Plateau | SwitchOnPlateau) else loss
         self.state = self.schedule.update(self.state, seen)
         self.epochs += 1
         self._write()
@@ -109,7 +119,7 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Numbers, text and, for tlr, copies of the weights as NumPy arrays."""
         return {
             "version": _VERSION,
-            "policy": self.policy.to_dict(),
+            "policy": self._identity(),
             "iteration": self.iteration,
             "epochs": self.epochs,
             "state": self.state.to_dict(),
@@ -125,8 +135,8 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """
         if not isinstance(state_dict, Mapping) or state_dict.get("version") != _VERSION:
             raise InputError(f"this is no state of a PolicyCallback, version {_VERSION}", got=repr(state_dict))
-        if state_dict.get("policy") != self.policy.to_dict():
-            got = f"that of {state_dict.get('policy')} for {self.policy.to_dict()}"
+        if state_dict.get("policy") != self._identity():
+            got = f"that of {state_dict.get('policy')} for {self._identity()}"
             raise InputError("this is the state of another policy", got=got)
         for name in _FIELDS:
             if name not in state_dict:
@@ -136,17 +146,37 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.iteration, self.epochs = counts
         self.state, self._start, self._before = state, state_dict["start"], state_dict["before"]
 
+    @property
+    def _learns(self) -> bool:
+        return isinstance(self.schedule, Tlr | RestartBelow)
+
+    def _made(self, epoch_iterations: int = 1) -> Any:
+        """The schedule. Raises InputError for a TLR that needs more than Keras shows to a callback."""
+        schedule: Any = self.policy
+        if isinstance(self.policy, AdaptivePolicy):
+            schedule = self.policy.schedule(epoch_iterations)
+        if isinstance(schedule, Tlr):
+            _check_possible(schedule)
+            return restarted(schedule, self.restart_below)
+        if self.restart_below is not None:
+            raise InputError("restart_below is for tlr alone", got=f"{self.restart_below} with {self.policy!r}")
+        return schedule
+
+    def _identity(self) -> Any:
+        own: Any = identity(self.policy)
+        return own if self.restart_below is None else {**own, "restart_below": self.restart_below}
+
     def _check_model(self) -> None:
         optimizer = self.model.optimizer
         if isinstance(getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule):
-            remedy = f"compile the model with a number, such as {self.schedule.base_lr:g}"
+            remedy = f"compile the model with a number, such as {self.rate:g}"
             raise InputError("the optimizer follows a schedule of its own", remedy=remedy)
-        if not isinstance(self.schedule, Aslr | Tlr):
+        if not isinstance(self.schedule, Aslr | Tlr | RestartBelow | SwitchOnPlateau):
             return
         for owner, name in ((self.model, "steps_per_execution"), (optimizer, "gradient_accumulation_steps")):
             if (getattr(owner, name, None) or 1) > 1:
                 raise InputError(
-                    f"{self.policy.name} looks at every update: {name} must be 1", got=getattr(owner, name)
+                    f"{name_of(self.policy)} looks at every update: {name} must be 1", got=getattr(owner, name)
                 )
 
     def _sync(self) -> None:
@@ -174,10 +204,7 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._write()
 
 
-def _check_possible(schedule: object) -> None:
-    """Raise InputError for a TLR that needs more than Keras shows to a callback."""
-    if not isinstance(schedule, Tlr):
-        return
+def _check_possible(schedule: Tlr) -> None:
     if schedule.source != "displacement":
         raise InputError("Keras shows a callback no gradients", got=f'source "{schedule.source}"',
                          remedy='use source "displacement", or lrpolicy.integrations.jax or .torch')  # fmt: skip

@@ -28,6 +28,7 @@ def test_under_the_torch_backend() -> None:
         "no:cacheprovider",
         HERE,
         HERE.parent / "test_conformance.py",
+        HERE.parent / "test_composition_conformance.py",
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

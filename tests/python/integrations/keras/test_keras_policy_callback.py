@@ -12,14 +12,19 @@ keras = pytest.importorskip("keras")
 
 from keras_support import rates_seen, small_model  # noqa: E402
 
+from lrpolicy.compositions import RestartBelow, SwitchOnPlateau, restarted, warm_up  # noqa: E402
 from lrpolicy.errors import InputError  # noqa: E402
 from lrpolicy.integrations.keras import PolicyCallback, PolicySchedule  # noqa: E402
-from lrpolicy.stateful import AdaptivePolicy, Plateau, TlrWindow, TrainLoss  # noqa: E402
+from lrpolicy.policies import Policy  # noqa: E402
+from lrpolicy.stateful import AdaptivePolicy, Plateau, Tlr, TlrWindow, TrainLoss  # noqa: E402
 
 SEQUENCES = ["seq1:base_lr=0.1", "seq3:base_lr=0.1,strategy=by_oscillate", "seq4:base_lr=0.1,strategy=by_cutoff"]
 PLATEAU = "plateau:base_lr=0.1,gamma=0.5,plateau_winsize=2,plateau_winsize=1"
 ASLR = "aslr:base_lr=0.1,seed=7"
 TLR = "tlr:base_lr=0.02,window=0.5"
+FALLING_TLR = "tlr:base_lr=0.2,window=0.5"  # in `regression`
+FIXED, FALLING = Policy("fixed", base_lr=0.1), Policy("exp", base_lr=0.05, gamma=0.9)
+SWITCH = SwitchOnPlateau([warm_up(4) >> FIXED, FALLING, FIXED], [6, 3])  # updates
 LOSSES = [2.0, 1.5, 1.6, 1.6, 1.2, 1.3, 1.30001, 0.9]
 
 
@@ -63,6 +68,28 @@ def test_a_resumed_training_goes_on_to_the_bit(text: str) -> None:
     assert seen == expected(text, LOSSES, 3)
 
 
+def switched(losses: list[float], updates: int) -> list[float]:
+    """The float32 rate of every update: an epoch's loss is observed with the count of updates made."""
+    state, found = SWITCH.init(), []
+    for epoch, loss in enumerate(losses):
+        found += [SWITCH.rate(state, t) for t in range(epoch * updates, (epoch + 1) * updates)]
+        state = SWITCH.update(state, TrainLoss((epoch + 1) * updates, loss))
+    assert state.place == 2
+    return np.array(found).astype(np.float32).tolist()
+
+
+def test_the_weights_move_by_the_rates_of_a_switch_and_go_on_to_the_bit() -> None:
+    """Winsizes of 6 and 3 updates end with the second epoch and with the first that bring no new minimum."""
+    seen, state = [], None
+    for losses in (LOSSES[:3], LOSSES[3:6], LOSSES[6:]):
+        callback = PolicyCallback(SWITCH)
+        if state is not None:
+            callback.load_state_dict(pickle.loads(pickle.dumps(state)))
+        seen += rates_seen(small_model(0.7), 3, len(losses), callbacks=[Losses(losses), callback])
+        state = callback.state_dict()
+    assert seen == switched(LOSSES, 3)
+
+
 def regression() -> tuple[Any, Any, Any]:
     generator = np.random.default_rng(5)
     x = generator.standard_normal((48, 5)).astype(np.float32)
@@ -89,13 +116,15 @@ def fit_tlr(model: Any, x: Any, y: Any, callback: PolicyCallback, epochs: int) -
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")  # Keras's get_weights
-def test_tlr_learns_the_rates_of_a_training_in_numpy() -> None:
+@pytest.mark.parametrize(("text", "below"), [(TLR, None), (FALLING_TLR, 0.17)])
+def test_tlr_learns_the_rates_of_a_training_in_numpy(text: str, below: float | None) -> None:
     """Least squares by plain SGD in double, with the core's machine: within 1e-4 in float32 over 20 windows, whose
     displacements do not die out: the targets are noisy."""
     model, x, y = regression()
     kernel, bias = (np.asarray(weight, float) for weight in model.get_weights())
-    seen = fit_tlr(model, x, y, PolicyCallback(TLR), 10)
-    schedule: Any = AdaptivePolicy.parse(TLR).schedule(6)
+    callback = PolicyCallback(text, restart_below=below)
+    seen = fit_tlr(model, x, y, callback, 10)
+    schedule: Any = restarted(AdaptivePolicy.parse(text).schedule(6), below)
     state, found = schedule.init(), []
     start, before = np.append(kernel, bias), np.zeros(12)
     for t in range(60):
@@ -107,20 +136,24 @@ def test_tlr_learns_the_rates_of_a_training_in_numpy() -> None:
             state = schedule.update(state, TlrWindow((start - now) @ (start - now), (start - now) @ before))
             start, before = now, start - now
         found.append(schedule.rate(state))
-    assert len(set(found)) >= 19
+    assert len(set(found)) >= 19 if below is None else state.restarts[0] >= 5
+    assert below is None or callback.state.restarts == state.restarts
     np.testing.assert_allclose(seen, found, rtol=1e-4)
 
 
-def test_tlr_goes_on_in_the_middle_of_a_window() -> None:
+@pytest.mark.parametrize(("text", "below"), [(TLR, None), (FALLING_TLR, 0.17)])
+def test_tlr_goes_on_in_the_middle_of_a_window(text: str, below: float | None) -> None:
     model, x, y = regression()
-    whole = fit_tlr(model, x, y, PolicyCallback(TLR + ",epoch=8"), 4)
+    whole = fit_tlr(model, x, y, PolicyCallback(text + ",epoch=8", restart_below=below), 12)
     model, x, y = regression()
-    first = PolicyCallback(TLR + ",epoch=8")
-    seen = fit_tlr(model, x, y, first, 1)  # six updates, in windows of four
-    second = PolicyCallback(TLR + ",epoch=8")
+    first = PolicyCallback(text + ",epoch=8", restart_below=below)
+    seen = fit_tlr(model, x, y, first, 9)  # 54 updates, in windows of four
+    second = PolicyCallback(text + ",epoch=8", restart_below=below)
     second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
     assert seen + fit_tlr(model, x, y, second, 3) == whole
     assert len(set(whole)) > 3
+    if below is not None:
+        assert 1 <= first.state.restarts[0] < second.state.restarts[0]
 
 
 @pytest.mark.parametrize(
@@ -130,10 +163,15 @@ def test_tlr_goes_on_in_the_middle_of_a_window() -> None:
         ("seq3", {"base_lr": 0.1, "gamma": 1.0}, 'policy "seq3" has no parameter "gamma"'),
         ("seq9", {"base_lr": 0.1}, 'lr_policy "seq9" is unknown'),
         (TLR + ",source=gradient", {}, "Keras shows a callback no gradients.*lrpolicy.integrations.jax"),
+        (PLATEAU, {"restart_below": 0.01}, "restart_below is for tlr alone, got 0.01 with AdaptivePolicy"),
+        (SWITCH, {"restart_below": 0.01}, "restart_below is for tlr alone, got 0.01 with SwitchOnPlateau"),
+        (SWITCH, {"base_lr": 0.01}, "parameters go with a policy's name"),
+        (TLR, {"restart_below": 0.02}, "restart_below: below lies between min_lr 0 and base_lr 0.02, got 0.02"),
+        (RestartBelow(Tlr(0.1), 0.05), {}, "for a loop of your own.*give the policy tlr, and restart_below="),
         (TLR + ",per_tensor=true", {}, "one rate for all tensors.*lrpolicy.integrations.jax"),
     ],
 )
-def test_wrong_policies_get_one_clear_line(policy: str, options: dict[str, Any], message: str) -> None:
+def test_wrong_policies_get_one_clear_line(policy: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         PolicyCallback(policy, **options)
     assert "\n" not in str(caught.value)
@@ -146,6 +184,8 @@ def test_what_a_fit_cannot_do_is_refused() -> None:
         rates_seen(small_model(0.1), 2, callbacks=[PolicyCallback(ASLR)])
     with pytest.raises(InputError, match="aslr looks at every update: gradient_accumulation_steps must be 1, got 2"):
         rates_seen(small_model(0.1, gradient_accumulation_steps=2), 2, callbacks=[PolicyCallback(ASLR)])
+    with pytest.raises(InputError, match="switch_on_plateau looks at every update: gradient_accumulation_steps"):
+        rates_seen(small_model(0.1, gradient_accumulation_steps=2), 2, callbacks=[PolicyCallback(SWITCH)])
 
 
 def test_states_that_do_not_fit_are_refused() -> None:
@@ -153,6 +193,10 @@ def test_states_that_do_not_fit_are_refused() -> None:
     saved = callback.state_dict()
     with pytest.raises(InputError, match="this is the state of another policy"):
         PolicyCallback(ASLR).load_state_dict(saved)
+    with pytest.raises(InputError, match="this is the state of another policy"):
+        PolicyCallback(TLR, restart_below=0.01).load_state_dict(PolicyCallback(TLR).state_dict())
+    with pytest.raises(InputError, match="this is the state of another policy"):
+        PolicyCallback(SWITCH).load_state_dict(saved)
     with pytest.raises(InputError, match="this is no state of a PolicyCallback, version 1"):
         callback.load_state_dict({**saved, "version": 2})
     with pytest.raises(InputError, match='lacks the field "epochs"'):
