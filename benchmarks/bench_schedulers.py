@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, lr_scheduler
 
 from lrpolicy.integrations.torch import ASLR, TLR, PolicyLR
+from lrpolicy.integrations.torch.groups import split_groups
 
 Times = dict[str, list[float]]
 TRI2 = {"base_lr": 0.01, "max_lr": 0.06, "stepsize": 2000}
@@ -165,6 +166,7 @@ def schedulers_of(clock: Clock) -> dict[str, Callable[[SGD, int], Any]]:
     return {
         "SGD": lambda optimizer, epoch: None,
         "SGD again": lambda optimizer, epoch: None,
+        "SGD, a group for each tensor": lambda optimizer, epoch: split_groups(optimizer),
         "TLR": timed_tlr(clock),
         "TLR, a rate for each tensor": timed_tlr(clock, per_tensor=True),
         "TLR, source gradient": timed_tlr(clock, source="gradient"),
