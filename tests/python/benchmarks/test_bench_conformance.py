@@ -23,6 +23,7 @@ def test_losses_of_lenet(caffe_binary: Path, monkeypatch: pytest.MonkeyPatch, na
     (case,) = (case for case in bench_conformance.CASES if (case.net, case.name) == ("mnist-lenet", name))
     found = bench_conformance.measure(caffe_binary, case, iterations=25, moved=1)
     assert found.early_holds, found
+    assert found.smooth_holds, found
     assert found.late_holds, found
     assert found.rates is None or found.rates <= bench_conformance.TIGHT, found
     assert found.last_loss < (2.1 if name == "aslr" else 2), "the net has learned nothing"  # aslr goes at a tenth
