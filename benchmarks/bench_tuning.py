@@ -129,7 +129,9 @@ def against_grid(bench: Bench) -> None:
         best, cost = _grid(bench, seed)
         bench.note(what="grid", iterations=cost, **facts)
         top = bench.arguments.top or bench.confirm(best, method="grid", **facts)
-        halve(bench, math.floor(bench.arguments.share * cost), seed + 50, cost, top, **facts)
+        for first_seed in bench.arguments.halving_seeds or [seed + 50]:
+            budget = math.floor(bench.arguments.share * cost)
+            halve(bench, budget, first_seed, cost, top, **facts, first_seed=first_seed)
 
 
 def _grid(bench: Bench, seed: int) -> tuple[Policy, int]:
@@ -326,6 +328,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the number of the first repetition")
     parser.add_argument("--grid", type=Path, help="results of an earlier grid: what it trained is not trained again")
     parser.add_argument("--top", type=float, help="the mean test accuracy of the grid's best, confirmed before")
+    parser.add_argument("--halving-seeds", type=int, nargs="+", help="first seeds of halvings beside each grid")
     parser.add_argument("--share", type=float, default=0.1, help="of the grid's iterations, for halving (grid)")
     parser.add_argument("--budget", type=int, help="iterations of each side (optuna)  [default: 10 trainings]")
     parser.add_argument("--repetitions", type=int, default=1)
