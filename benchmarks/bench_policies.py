@@ -93,11 +93,12 @@ def bench_ranges(rounds: int) -> Times:
 
 def bench_cached(rounds: int) -> Times:
     """The same into memory that was filled just before, beside a copy of as many bytes."""
-    buffer, source = np.empty(COUNT), np.ones(COUNT)
+    buffer, source, singles = np.empty(COUNT), np.ones(COUNT), np.empty(COUNT, np.float32)
     contenders: dict[str, Callable[[], object]] = {"copy 8 MB, one thread": lambda: np.copyto(buffer, source)}
     for name in POLICIES:
         policy = policy_of(name)
         contenders[f"{name} again"] = lambda policy=policy: policy.rates(range(COUNT), out=buffer)
+        contenders[f"{name} float32"] = lambda policy=policy: policy.rates(range(COUNT), out=singles)
     return interleaved(contenders, rounds, again=True)
 
 

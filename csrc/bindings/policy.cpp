@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <lrpolicy/prepare.hpp>
+#include <type_traits>
 #include <vector>
 
 #include "bindings.hpp"
@@ -52,27 +53,34 @@ void check_iteration(std::int64_t t) {
   }
 }
 
-using Rates = py::array_t<double, py::array::c_style>;
+template <typename Real>
+using Rates = py::array_t<Real, py::array::c_style>;
 using Iterations = py::array_t<std::int64_t, py::array::c_style>;
 
 // Both write into `out`, whose shape the caller has checked.
-void fill_range(const PolicyCore& core, std::int64_t first, std::int64_t stride, Rates& out) {
+template <typename Real>
+void fill_range(const PolicyCore& core, std::int64_t first, std::int64_t stride, Rates<Real>& out) {
   const std::int64_t count = out.size();
   if (count > 0) {
     check_iteration(first);
     check_iteration(first + stride * (count - 1));
   }
-  double* const rates = out.mutable_data();
+  Real* const rates = out.mutable_data();
   const py::gil_scoped_release others_may_run;
-  lrpolicy_fill_rates_simd(&core.policy, first, stride, count, rates);
+  if constexpr (std::is_same_v<Real, float>) {
+    lrpolicy_fill_rates_float32_simd(&core.policy, first, stride, count, rates);
+  } else {
+    lrpolicy_fill_rates_simd(&core.policy, first, stride, count, rates);
+  }
 }
 
-void fill_array(const PolicyCore& core, const Iterations& ts, Rates& out) {
-  double* const rates = out.mutable_data();
+template <typename Real>
+void fill_array(const PolicyCore& core, const Iterations& ts, Rates<Real>& out) {
+  Real* const rates = out.mutable_data();
   const auto rate_at = best_target().rate;
   for (py::ssize_t i = 0; i < ts.size(); ++i) {
     check_iteration(ts.data()[i]);
-    rates[i] = rate_at(core.policy, ts.data()[i]);
+    rates[i] = static_cast<Real>(rate_at(core.policy, ts.data()[i]));
   }
 }
 
@@ -173,8 +181,10 @@ void bind_policy(py::module_& module) {
   const py::class_<PolicyCore> type =
       py::class_<PolicyCore>(module, "PolicyCore", "A policy, prepared: lrpolicy.policies.Policy is its Python face.")
           .def(py::init<const std::string&, const py::dict&>(), py::arg("name"), py::arg("fields"))
-          .def("_fill_range", &fill_range, py::arg("first"), py::arg("stride"), py::arg("out").noconvert())
-          .def("_fill_array", &fill_array, py::arg("ts"), py::arg("out").noconvert());
+          .def("_fill_range", &fill_range<double>, py::arg("first"), py::arg("stride"), py::arg("out").noconvert())
+          .def("_fill_range", &fill_range<float>, py::arg("first"), py::arg("stride"), py::arg("out").noconvert())
+          .def("_fill_array", &fill_array<double>, py::arg("ts"), py::arg("out").noconvert())
+          .def("_fill_array", &fill_array<float>, py::arg("ts"), py::arg("out").noconvert());
   add_method(type, &rate_definition);
 
   const py::class_<PolicyStepper> stepper =

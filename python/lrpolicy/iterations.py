@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -33,15 +35,15 @@ def check_iterations(least: int, most: int) -> None:
         raise InputError("an iteration is a whole number from 0 to 2^50", got=least if least < 0 else most)
 
 
-def room_for(shape: tuple[int, ...], out: NDArray[np.float64] | None) -> NDArray[np.float64]:
+def room_for(shape: tuple[int, ...], out: NDArray[Any] | None) -> NDArray[Any]:
     """`out`, if the rates may go there; new memory if there is none."""
     if out is None:
         return np.empty(shape)
     if not isinstance(out, np.ndarray):
         raise InputError("out is a NumPy array", got=type(out).__name__)
     flags = out.flags
-    if out.dtype != np.float64 or out.shape != shape or not (flags.c_contiguous and flags.writeable):
+    if out.dtype not in (np.float64, np.float32) or out.shape != shape or not (flags.c_contiguous and flags.writeable):
         kind = f"{out.dtype}, {out.shape}, {'' if flags.c_contiguous else 'not '}contiguous"
         got = f"{kind}{'' if flags.writeable else ', read-only'}"
-        raise InputError(f"out is a writeable, C-contiguous float64 array of shape {shape}", got=got)
+        raise InputError(f"out is a writeable, C-contiguous array of float64 or float32 and shape {shape}", got=got)
     return out

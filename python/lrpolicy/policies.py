@@ -13,7 +13,7 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ from lrpolicy.iterations import as_iterations, check_iterations, room_for
 from lrpolicy.policy_text import assignments, split_text, written
 
 ParameterValue = float | int | tuple[int, ...]
+_Real = TypeVar("_Real", np.float64, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +203,16 @@ class Policy(_core.PolicyCore):
         """#Param of the LRBench paper's Table I: how many numbers the policy sets, each stepvalue for itself."""
         return sum(len(value) if isinstance(value, tuple) else 1 for value in self._parameters.values())
 
-    def rates(self, ts: range | ArrayLike, out: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    @overload
+    def rates(self, ts: range | ArrayLike, out: None = None) -> NDArray[np.float64]: ...
+    @overload
+    def rates(self, ts: range | ArrayLike, out: NDArray[_Real]) -> NDArray[_Real]: ...
+    def rates(self, ts: range | ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """The rates at the iterations `ts`, in its shape; a range is fastest, and faster still into memory in use.
 
-        Each equals `rate` of that iteration, bit for bit. `out`, a C-contiguous float64 array of that shape, takes the
-        rates and is returned. Raises InputError for negative or fractional iterations and for an `out` that does not
-        fit.
+        Each equals `rate` of that iteration, bit for bit. `out`, a C-contiguous array of that shape, takes the rates
+        and is returned: float64, or float32 for rates rounded once more. Raises InputError for negative or fractional
+        iterations and for an `out` that does not fit.
         """
         if isinstance(ts, range):
             if not ts:

@@ -49,6 +49,27 @@ TEST(FillRates, EveryInstructionSetGivesTheReferencesBits) {
   }
 }
 
+TEST(FillRates, Float32RatesAreTheDoubleOnesRounded) {
+  for (const auto& each : one_of_each()) {
+    const NamedPolicy policy(each.first, each.second);
+    for (const Range& range : {Range{0, 1, 4000}, Range{17, 1, 300000}, Range{20, 17, 300}, Range{3500, -1, 3501}}) {
+      const auto count = static_cast<std::size_t>(range.count);
+      std::vector<double> doubles(count);
+      std::vector<float> reference(count, -1), actual(count, -1);
+      lrpolicy_fill_rates_reference(&*policy, range.first, range.stride, range.count, doubles.data());
+      lrpolicy_fill_rates_float32_reference(&*policy, range.first, range.stride, range.count, reference.data());
+      for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(reference[i], static_cast<float>(doubles[i])) << each.first;
+      lrpolicy_fill_rates_float32_simd(&*policy, range.first, range.stride, range.count, actual.data());
+      EXPECT_EQ(reference, actual) << each.first << " simd";
+      for (const Target* target : runnable_targets()) {
+        std::fill(actual.begin(), actual.end(), -1.0F);
+        target->fill_rates_float32(*policy, range.first, range.stride, range.count, actual.data());
+        EXPECT_EQ(reference, actual) << each.first << " " << target->name;
+      }
+    }
+  }
+}
+
 TEST(FillRates, ShortPeriodsAndStepsKeepTheBits) {
   for (const char* name : {"step", "tri", "sin", "cos"}) {
     for (int stepsize : {1, 2, 3, 31, 32, 5000}) {

@@ -118,6 +118,17 @@ def test_rates_go_into_memory_of_the_caller() -> None:
     assert TRI2.rates(range(0), np.empty(0)).size == 0
 
 
+@pytest.mark.parametrize("name", sorted(POLICIES))
+def test_float32_rates_are_the_double_ones_rounded(name: str) -> None:
+    values = {"base_lr": 0.01, "max_lr": 0.06, "gamma": 0.9994, "power": 0.75, "stepsize": 1700, "max_iter": 300_000}
+    values["stepvalue"] = (1000, 2000, 250_000)
+    policy = Policy(name, **{key: values[key] for key in POLICIES[name].parameters})
+    for ts in (range(300_000), range(7, 9000, 3), range(500, -1, -7), np.array([[5, 0], [7, 2000]])):
+        out = np.full(np.shape(ts), -1, np.float32)
+        assert policy.rates(ts, out=out) is out
+        assert out.tobytes() == policy.rates(ts).astype(np.float32).tobytes()
+
+
 READ_ONLY = np.zeros(3)
 READ_ONLY.flags.writeable = False
 
@@ -125,7 +136,7 @@ READ_ONLY.flags.writeable = False
 @pytest.mark.parametrize(
     ("out", "got"),
     [
-        (np.zeros(3, np.float32), "float32, (3,), contiguous"),
+        (np.zeros(3, np.float16), "float16, (3,), contiguous"),
         (np.zeros(4), "float64, (4,), contiguous"),
         (np.zeros(6)[::2], "float64, (3,), not contiguous"),
         (READ_ONLY, "float64, (3,), contiguous, read-only"),
@@ -134,7 +145,7 @@ READ_ONLY.flags.writeable = False
 def test_memory_that_does_not_fit_is_refused_and_untouched(out: np.ndarray, got: str) -> None:
     with pytest.raises(InputError) as caught:
         TRI2.rates(range(3), out=out)
-    rule = "out is a writeable, C-contiguous float64 array of shape (3,)"
+    rule = "out is a writeable, C-contiguous array of float64 or float32 and shape (3,)"
     assert str(caught.value) == f"{rule}, got {got}"
     assert not out.any()
     with pytest.raises(InputError, match="out is a NumPy array, got list"):

@@ -14,6 +14,16 @@ constexpr std::int64_t kRatesGrain = 1 << 17;
 // Ranges for each thread: one that wakes up late leaves the rest to the others.
 constexpr std::int64_t kRangesPerThread = 2;
 
+template <typename Fill, typename Real>
+void fill_on_threads(Fill fill, const Policy& policy, std::int64_t first, std::int64_t stride, std::int64_t count,
+                     Real* out) {
+  const int threads = settings().threads;
+  const std::int64_t grain = std::max(kRatesGrain, count / (kRangesPerThread * threads) + 1);
+  for_ranges(count, grain, threads, [&](std::int64_t begin, std::int64_t end) {
+    fill(policy, first + begin * stride, stride, end - begin, out + begin);
+  });
+}
+
 }  // namespace
 
 const Target& best_target() {
@@ -33,10 +43,10 @@ const Target& best_target() {
 
 void lrpolicy_fill_rates_simd(const lrpolicy::Policy* policy, std::int64_t first, std::int64_t stride,
                               std::int64_t count, double* out) {
-  const lrpolicy::Target& target = lrpolicy::best_target();
-  const int threads = lrpolicy::settings().threads;
-  const std::int64_t grain = std::max(lrpolicy::kRatesGrain, count / (lrpolicy::kRangesPerThread * threads) + 1);
-  lrpolicy::for_ranges(count, grain, threads, [&](std::int64_t begin, std::int64_t end) {
-    target.fill_rates(*policy, first + begin * stride, stride, end - begin, out + begin);
-  });
+  lrpolicy::fill_on_threads(lrpolicy::best_target().fill_rates, *policy, first, stride, count, out);
+}
+
+void lrpolicy_fill_rates_float32_simd(const lrpolicy::Policy* policy, std::int64_t first, std::int64_t stride,
+                                      std::int64_t count, float* out) {
+  lrpolicy::fill_on_threads(lrpolicy::best_target().fill_rates_float32, *policy, first, stride, count, out);
 }

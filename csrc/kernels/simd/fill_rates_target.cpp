@@ -11,24 +11,26 @@ namespace {
 
 // One loop per policy, made by the compiler from the policy's own function. An index of 32 bits turns into a double
 // on every instruction set.
-template <std::size_t row>
-void fill_chunk(const Policy& policy, double first, double stride, int count, double* out) {
+template <std::size_t row, typename Real>
+void fill_chunk(const Policy& policy, double first, double stride, int count, Real* out) {
   const Policy p = policy;  // a copy that `out` cannot alias
-  for (int i = 0; i < count; ++i) out[i] = rate_of(p, kPolicies[row].g(p, first + stride * i));
+  for (int i = 0; i < count; ++i) out[i] = static_cast<Real>(rate_of(p, kPolicies[row].g(p, first + stride * i)));
 }
 
-using FillChunk = void (*)(const Policy&, double, double, int, double*);
+template <typename Real>
+using FillChunk = void (*)(const Policy&, double, double, int, Real*);
 
-template <std::size_t... rows>
-FillChunk chunk_of(int row, std::index_sequence<rows...>) {
-  static constexpr FillChunk chunks[] = {&fill_chunk<rows>...};
+template <typename Real, std::size_t... rows>
+FillChunk<Real> chunk_of(int row, std::index_sequence<rows...>) {
+  static constexpr FillChunk<Real> chunks[] = {&fill_chunk<rows, Real>...};
   return chunks[row];
 }
 
 // Rates of the iterations first, first + stride, ... counted from `start`.
-void fill_each(const Policy& p, std::int64_t first, std::int64_t stride, std::int64_t count, double* out) {
+template <typename Real>
+void fill_each(const Policy& p, std::int64_t first, std::int64_t stride, std::int64_t count, Real* out) {
   constexpr std::int64_t kChunk = 1 << 20;
-  const FillChunk chunk = chunk_of(p.row, std::make_index_sequence<kPolicyCount>());
+  const FillChunk<Real> chunk = chunk_of<Real>(p.row, std::make_index_sequence<kPolicyCount>());
   for (std::int64_t done = 0; done < count; done += kChunk) {
     chunk(p, static_cast<double>(first + done * stride), static_cast<double>(stride),
           static_cast<int>(std::min(kChunk, count - done)), out + done);
@@ -44,19 +46,21 @@ std::int64_t next_step(const Policy& p, std::int64_t t) {
   return q.stepsize > 0 ? (t / q.stepsize + 1) * q.stepsize : kMaxIteration + 1;
 }
 
-void fill_steps(const Policy& p, std::int64_t first, std::int64_t count, double* out) {
+template <typename Real>
+void fill_steps(const Policy& p, std::int64_t first, std::int64_t count, Real* out) {
   constexpr std::int64_t kShortStep = 32;  // below, one vector of many steps beats one fill for each
   if (p.parameters.stepsize > 0 && p.parameters.stepsize < kShortStep) return fill_each(p, first, 1, count, out);
   for (std::int64_t done = 0; done < count;) {
     const std::int64_t t = first + done, held = std::min(count - done, next_step(p, t) - t);
-    std::fill_n(out + done, held, rate_of(p, kPolicies[p.row].g(p, static_cast<double>(t))));
+    std::fill_n(out + done, held, static_cast<Real>(rate_of(p, kPolicies[p.row].g(p, static_cast<double>(t)))));
     done += held;
   }
 }
 
 // Computes one period and copies it, a few copies at a time and each block of it into all of them while it is in the
 // nearest cache: a whole period may not fit there.
-void fill_repeating(const Policy& p, std::int64_t period, std::int64_t first, std::int64_t count, double* out) {
+template <typename Real>
+void fill_repeating(const Policy& p, std::int64_t period, std::int64_t first, std::int64_t count, Real* out) {
   constexpr std::int64_t kBlock = 1000, kCopies = 4;
   if (period < kBlock) period *= kBlock / period;  // a copy of whole periods, worth its call
   fill_each(p, first, 1, std::min(period, count), out);
@@ -71,13 +75,14 @@ void fill_repeating(const Policy& p, std::int64_t period, std::int64_t first, st
   }
 }
 
-void fill_rates(const Policy& p, std::int64_t first, std::int64_t stride, std::int64_t count, double* out) {
+template <typename Real>
+void fill_rates(const Policy& p, std::int64_t first, std::int64_t stride, std::int64_t count, Real* out) {
   if (stride < 0) {
-    for (std::int64_t i = 0; i < count; ++i) out[i] = rate(p, first + i * stride);
+    for (std::int64_t i = 0; i < count; ++i) out[i] = static_cast<Real>(rate(p, first + i * stride));
     return;
   }
   std::int64_t since = first - p.parameters.start;
-  for (; since < 0 && count > 0; since += stride, --count) *out++ = p.parameters.base_lr;
+  for (; since < 0 && count > 0; since += stride, --count) *out++ = static_cast<Real>(p.parameters.base_lr);
   if (stride != 1) return fill_each(p, since, stride, count, out);
   switch (kPolicies[p.row].pattern) {
     case Pattern::kSteps:
@@ -94,6 +99,6 @@ void fill_rates(const Policy& p, std::int64_t first, std::int64_t stride, std::i
 }  // namespace
 
 extern const Target LRPOLICY_TARGET;
-const Target LRPOLICY_TARGET = {LRPOLICY_TARGET_NAME, &rate, &fill_rates};
+const Target LRPOLICY_TARGET = {LRPOLICY_TARGET_NAME, &rate, &fill_rates<double>, &fill_rates<float>};
 
 }  // namespace lrpolicy

@@ -11,6 +11,7 @@ struct Target {
   const char* name;
   double (*rate)(const Policy&, std::int64_t t);
   void (*fill_rates)(const Policy&, std::int64_t first, std::int64_t stride, std::int64_t count, double* out);
+  void (*fill_rates_float32)(const Policy&, std::int64_t first, std::int64_t stride, std::int64_t count, float* out);
 };
 
 extern const Target target_baseline;
