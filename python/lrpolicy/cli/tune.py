@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from lrpolicy import zoo
 from lrpolicy.cli.common import (
@@ -124,6 +125,7 @@ def tune(
     with connect(dsn) as database:
         if resume:
             run, settings = _unfinished(database, target)
+            _refuse_changes(click.get_current_context(), run, settings)
         else:
             folder = data_folder(str(target), data)
             run, settings = None, Settings(str(target), None if folder is None else str(folder.resolve()), **options)
@@ -276,3 +278,27 @@ def _unfinished(database: Database, target: str | None) -> tuple[int, Settings]:
     raise InputError(
         f"no unfinished run{of_target} to resume", where=database.where, remedy="start one without --resume"
     )
+
+
+def _refuse_changes(context: click.Context, run: int, settings: Settings) -> None:
+    """Raise InputError for an option given beside --resume that asks for something else than the run began with."""
+    kept = asdict(settings) | {"cold": settings.range is None}
+    for option in context.command.params:
+        name = str(option.name)
+        if (
+            name not in kept
+            or name == "target"
+            or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE
+        ):
+            continue
+        given = context.params[name]
+        if isinstance(given, Path):
+            given = str(given.resolve())
+        if given != kept[name]:
+            began = "with a stored range" if name == "cold" else f"with {'none' if kept[name] is None else kept[name]}"
+            raise InputError(
+                f"a resumed run keeps its settings, and run {run} began {began}",
+                where=option.opts[0],
+                got=None if name == "cold" else given,
+                remedy="leave the option out, or start another run without --resume",
+            )

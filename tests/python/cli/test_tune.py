@@ -193,6 +193,29 @@ def test_resume_finds_the_unfinished_run(folder, home, capsys):
         assert database.runs()[-1].id == latest.id
 
 
+def test_resume_refuses_options_that_ask_for_something_else(folder, home, capsys):
+    """They were ignored without a word: who wanted 80 iterations got 40."""
+    arguments = ["tune", "digits", "--policies", "fixed", *FAKE]
+    assert run([*arguments, "--json"]) == 0
+    latest = json.loads(capsys.readouterr().out)["run"]
+    with connect() as database:
+        database.finish_run(latest, RunState.INTERRUPTED)
+        for changed, message in {
+            (
+                "--max-iter",
+                "80",
+            ): f"--max-iter: a resumed run keeps its settings, and run {latest} began with 40, got 80",
+            ("--budget", "9000"): "began with none, got 9000; leave the option out, or start another run",
+            ("--data", "."): f"--data: a resumed run keeps its settings, and run {latest} began with none",
+            ("--seeds", "3"): "--seeds: a resumed run",  # the default, asked for all the same
+        }.items():
+            assert run(["tune", "--resume", *changed]) == 2
+            assert message in capsys.readouterr().err
+        assert database.find_run("latest").state is RunState.INTERRUPTED
+        assert run([*arguments, "--resume", "--json"]) == 0  # the same command again
+        assert json.loads(capsys.readouterr().out)["run"] == latest
+
+
 WARM = FAKE[:-1]
 
 
