@@ -57,9 +57,24 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
     try:
         if "\0" in dsn:
             raise UnicodeError
-        return conninfo.conninfo_to_dict(dsn)
+        parameters = conninfo.conninfo_to_dict(dsn)
     except (psycopg.Error, UnicodeError):
         raise InputError("the database's DSN is not one that PostgreSQL understands", remedy=_DSN_EXAMPLE) from None
+    if _misplaces_password(dsn, parameters):
+        rule = "in the database's DSN, part of what should be the password stands where the host, port or database does"
+        raise InputError(rule, remedy=f"write @ as %40 and / as %2F there, or {_DSN_EXAMPLE}")
+    return parameters
+
+
+def _misplaces_password(dsn: str, parameters: dict[str, Any]) -> bool:
+    """Whether libpq takes a piece of a URI's password for the address, which every message would then tell.
+
+    It does where the password holds an @ or / as it is, or where no host follows it.
+    """
+    if re.search(r"[^\d,]", str(parameters.get("port", ""))):
+        return True
+    authority, _, path = dsn.partition("://")[2].partition("?")[0].partition("/")
+    return authority.count("@") > 1 or "@" in path
 
 
 def describe(parameters: dict[str, Any]) -> str:

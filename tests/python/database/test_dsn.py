@@ -16,7 +16,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from lrpolicy import database
-from lrpolicy.database.driver import translate
+from lrpolicy.database.driver import parse_dsn, translate
 from lrpolicy.errors import InputError, RunError
 
 SECRET = "s3cret-Pa55"
@@ -60,13 +60,17 @@ def test_a_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPat
         f"host=he\0re password={SECRET}",
         f"host=he\udce9re password={SECRET}",
         f"host=127.0.0.1 port=x password={SECRET}",
+        f"postgresql://me:start@{SECRET}@127.0.0.1:1/x",  # libpq takes the secret for the host
+        f"postgresql://me:1/{SECRET}@127.0.0.1:1/x",  # for the database
+        f"postgresql://me:{SECRET}/x",  # for the port
     ],
 )
 def test_a_wrong_dsn_is_not_repeated(dsn: str) -> None:
     with pytest.raises((InputError, RunError)) as caught:
         database.connect(dsn)
     assert SECRET not in str(caught.value) + repr(caught.value)
-    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
     assert "DSN" in str(caught.value)
 
 
@@ -125,3 +129,15 @@ def test_what_a_server_says_becomes_one_line(error: type[psycopg.Error], told: s
     translated = translate(error(f"no room for s{SECRET}\nLINE 1: ...\nHINT: none"), "here", {"password": SECRET})
     assert isinstance(translated, RunError)
     assert str(translated).startswith(f"here: {told}") and "\n" not in str(translated)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://me:a%40b%2Fc@h:5,g:6/x?options=a@b",
+        "host=h,g port=5,6 dbname=x user=me password='a@b/c' options=a@b",
+    ],
+)
+def test_a_password_with_an_at_and_a_slash(dsn: str) -> None:
+    expected = {"user": "me", "password": "a@b/c", "host": "h,g", "port": "5,6", "dbname": "x", "options": "a@b"}
+    assert parse_dsn(dsn) == expected
