@@ -69,10 +69,11 @@ LRPOLICY_FUNCTION DoubleDouble log2_of(DoubleDouble x) {
   const std::uint64_t first =
       0x3fe6900000000000;  // the bits of 0.705, where the intervals begin: 1 lies inside one of them
   const std::uint64_t offset = bits_of(x.hi) - first;
-  const std::uint64_t field = (offset >> 52) & 0x7ff;  // n, in two's complement of 11 bits
-  const double n = double_of(bits_of(kRounder) + ((field ^ 0x400) - 0x400)) - kRounder;
+  const std::uint64_t field = (offset >> 52) & 0x7ff, whole_n = (field ^ 0x400) - 0x400;  // n, in two's complement
+  const double n = double_of(bits_of(kRounder) + whole_n) - kRounder;
   const LogEntry entry = log_entry((offset >> 45) & 127);
-  const DoubleDouble product = loose_product(scale(x, power_of_two(-n)), entry.reciprocal);
+  const DoubleDouble mantissa = {double_of(bits_of(x.hi) - (whole_n << 52)), x.lo * double_of((1023 - whole_n) << 52)};
+  const DoubleDouble product = loose_product(mantissa, entry.reciprocal);
   const double z = (product.hi - 1) + product.lo;
   const double z2 = z * z;
   const double tail =
