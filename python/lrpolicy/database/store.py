@@ -129,6 +129,8 @@ class Database:
             found = self._runs("WHERE run.id = %s::numeric", [str(run)])
         if not found:
             rule = "no run is stored yet" if run == "latest" else f"there is no run {run}"
+            if run == "latest" and self.runs():
+                rule = "every run is imported, and latest means one of your own; name one that `lrpolicy db runs` lists"
             raise InputError(rule, where=self.where)
         return found[0]
 

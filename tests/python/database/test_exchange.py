@@ -66,7 +66,7 @@ def test_importing_twice_changes_nothing_and_the_origin_travels_on(
 def test_an_imported_run_is_not_the_latest(good_file: Path, dsn: str) -> None:
     with database.connect(dsn) as results:
         import_runs(results, good_file)
-        with pytest.raises(InputError, match="no run is stored yet"):
+        with pytest.raises(InputError, match="every run is imported, and latest means one of your own"):
             results.find_run()
         own = results.start_run(TASK, {})
         assert results.find_run("latest").id == own
