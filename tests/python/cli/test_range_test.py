@@ -150,7 +150,7 @@ def test_no_interval_is_a_failed_run_that_says_what_was_tried(capsys, here, engi
         (["digits", "--plot", "nowhere/x.png"], "nowhere: no such folder"),
         (["digits", "--method", "fix", "--budgets", "1,two"], '--budgets takes whole numbers of epochs, got "1,two"'),
         (["digits", "--method", "fix", "--budgets", "0"], "1 epoch or more"),
-        (["digits", "--iterations", "5"], "5 is not in the range x>=30"),
+        (["digits", "--iterations", "5"], "5 is not in the range 30<=x"),
         (["digits", "--method", "smit"], "'smit' is not one of 'smith', 'fix'"),
         (["digits", "--weights", "none.caffemodel"], "none.caffemodel"),
         (["digits", "--engine", "torhc"], 'engine "torhc" is unknown'),
