@@ -271,8 +271,8 @@ def write(new: Found, iterations: int, moved: int) -> None:
     (RESULTS / "conformance.json").write_text(json.dumps({**made, "cases": rows}, indent=1) + "\n")
     early, smooth, late, other = (f"{sum(row[name] for row in rows)} of {len(rows)}" for name in answers)
     excused = sum(not row.early_holds and row.early_stray > TIGHT for row in found)
-    rough = [f"{row.smooth:.1e} and {row.smooth_stray:.1e}" for row in found if not row.smooth_holds]
-    strays = f"; in the others we stray by, and Caffe whose weights have moved: {', '.join(rough)}" if rough else ""
+    rough = [f"{row.smooth:.1e} ({row.smooth_stray:.1e})" for row in found if not row.smooth_holds]
+    strays = f". In the others\n  we stray by (and Caffe whose weights have moved): {'; '.join(rough)}" if rough else ""
     not_measured = f"Not measured: {'; '.join(missing)}." if missing else "All cases are measured."
     span = f"{iterations} iterations within three times the spread of"
     text = f"""\
@@ -283,7 +283,7 @@ Data: {", ".join(sorted({row.data for row in found}))}, {TRAIN_EXAMPLES} trainin
 
 - First 20 iterations within 1e-5, relative: {early} cases; in {excused} of the others Caffe itself leaves that bound
   when its first weights move by one unit in the last place.
-- The same on the smooth net, with TanH for each rectifier and averages for maxima: {smooth} cases{strays}.
+- The same on the smooth net, with TanH for each rectifier and averages for maxima: {smooth} cases{strays}
 - {span} {moved} Caffe runs whose first weights moved by one unit in the last place: {late}.
 - {span} Caffe with OpenBLAS's kernels for {", ".join(CORES)}: {other}.
 
@@ -310,8 +310,8 @@ rounding. There, in float64 on Caffe's weights, the nearest decisions were taken
   6.5e-8 apart (8e-8 of the root mean square); the difference of conv2's weights is that of this choice (correlation
   0.9998).
 
-On an AMD EPYC LeNet with Adam (2.5e-6 at 20, 5.2e-6 at 200) and clip_gradients hold, and quick with iter_size 2 misses.
-The smooth nets show what is left when nothing flips.
+On an AMD EPYC LeNet with Adam (2.5e-6 at 20, 5.2e-6 at 200) and clip_gradients hold, and quick with iter_size 2 misses
+without an excuse (not traced). The smooth nets show what is left when nothing flips.
 
 What was chosen after a look at Caffe: ResNet-20 with 4 images at a rate of 0.01 says little, because Caffe's own losses
 follow an ulp of the weights by a fifth within 20 iterations. So it is also trained with 32 images at 0.001, the only
