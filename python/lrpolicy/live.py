@@ -61,14 +61,15 @@ class LiveSchedule(Generic[StateT]):
         """
         return FOR_EVER
 
-    def rates(self, iterations: range) -> NDArray[np.float32]:
-        """The rates as they stand, (iterations,) or (iterations, tensors), float32 as Caffe computes with."""
-        return np.full(len(iterations), self.schedule.rate(self.state, iterations.start), np.float32)
+    def rates(self, iterations: range) -> NDArray[np.float64]:
+        """The rates as they stand, (iterations,) or (iterations, tensors)."""
+        return np.full(len(iterations), self.schedule.rate(self.state, iterations.start))
 
     @property
     def shown(self) -> float:
-        """One number for displays: the rate as it stands, of float32; what tensors have in the middle."""
-        return float(np.float32(self.schedule.rate(self.state, 0)))
+        """One number for displays: the rate as it stands; what tensors have in the middle."""
+        rate: float = self.schedule.rate(self.state, 0)
+        return rate
 
     def trained(self, iteration: int, loss: float) -> None:
         """Hear the smoothed training loss of an iteration, in order and before any rate that depends on it is asked."""
@@ -111,15 +112,16 @@ class LiveAslr(LiveSchedule[AslrState]):
         """Take the loss as the cost of an epoch."""
         self.state = self.schedule.update(self.state, loss)
 
-    def rates(self, iterations: range) -> NDArray[np.float32]:
+    def rates(self, iterations: range) -> NDArray[np.float64]:
         """The draws, (iterations, tensors)."""
         drawn = [self.schedule.rates(self.state, t, self._tensors) for t in iterations]
-        return np.array(drawn, np.float32).reshape(len(iterations), self._tensors)
+        return np.array(drawn, np.float64).reshape(len(iterations), self._tensors)
 
     @property
     def shown(self) -> float:
         """The centre."""
-        return float(np.float32(self.schedule.center(self.state)))
+        center: float = self.schedule.center(self.state)
+        return center
 
 
 class LivePlateau(LiveSchedule[PlateauState]):
@@ -152,16 +154,16 @@ class LiveTlr(LiveSchedule[TlrState]):
         window = self.schedule.window_updates
         return start - start % window + window - (0 if self.moves_first else 1)
 
-    def rates(self, iterations: range) -> NDArray[np.float32]:
+    def rates(self, iterations: range) -> NDArray[np.float64]:
         """The rates as they stand: those of every iteration before the horizon."""
         if not self.per_tensor:
             return super().rates(iterations)
-        return np.tile(np.array(self.state.rates, np.float32), (len(iterations), 1))
+        return np.tile(np.array(self.state.rates), (len(iterations), 1))
 
     @property
     def shown(self) -> float:
         """The mean of the rates of the tensors that learn."""
-        rates = np.array(self.state.rates, np.float32)
+        rates = np.array(self.state.rates)
         learn = np.array(self.schedule.lr_mult) > 0
         return float(np.mean(rates[learn] if self.per_tensor else rates))
 

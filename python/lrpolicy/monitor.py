@@ -21,7 +21,7 @@ from lrpolicy.schedules import Schedule
 
 @dataclass(frozen=True)
 class Block:
-    """Iterations start .. stop-1 with their float32 rates, and what is due once `stop` updates are done.
+    """Iterations start .. stop-1 with their rates, and what is due once `stop` updates are done.
 
     `rates` has a row for each iteration where every tensor has a rate of its own. `late` says that the block's only
     update has a rate that its own gradient or loss decides; `rates` holds the one before. `feedback` says that the
@@ -30,7 +30,7 @@ class Block:
 
     start: int
     stop: int
-    rates: NDArray[np.float32]
+    rates: NDArray[np.floating[Any]]
     measure: bool
     display: bool
     snapshot: bool
@@ -46,10 +46,11 @@ class Block:
 class ScheduleMonitor:
     """Walks a schedule from `start` to `max_iter`, stopping wherever something is due.
 
-    Intervals count iterations; 0 means never. The last iteration is always measured and displayed. Rates are
-    float32, as Caffe computes with. The monitor never changes the schedule: reading ahead is free of effects. `live` is
-    the schedule itself where it hears what the training shows, else None. `untested` says that a test pass that is due
-    at `start` has not been made yet: Caffe saves before it tests.
+    Intervals count iterations; 0 means never. The last iteration is always measured and displayed. Rates are rounded to
+    `precision`: float32, as Caffe computes with, unless the training is in float64. The monitor never changes the
+    schedule: reading ahead is free of effects. `live` is the schedule itself where it hears what the training shows,
+    else None. `untested` says that a test pass that is due at `start` has not been made yet: Caffe saves before it
+    tests.
 
     Raises:
         InputError: max_iter, start or an interval is negative, or start lies beyond max_iter.
@@ -66,6 +67,7 @@ class ScheduleMonitor:
         start: int = 0,
         test_initialization: bool = False,
         untested: bool = False,
+        precision: type[np.floating[Any]] = np.float32,
     ) -> None:
         fields = {"max_iter": max_iter, "test_interval": test_interval, "display": display, "snapshot": snapshot}
         for field, value in fields.items():
@@ -76,10 +78,15 @@ class ScheduleMonitor:
         self.schedule = schedule
         self.live = schedule if isinstance(schedule, LiveSchedule) else None
         self.max_iter = max_iter
+        self.precision = precision
         self.iteration = start
         self._intervals = {"measure": test_interval, "display": display, "snapshot": snapshot}
         due = untested and test_interval > 0 and start > 0 and start % test_interval == 0
         self._test_first = due or (test_initialization and start == 0)
+
+    def rates(self, iterations: range) -> NDArray[np.floating[Any]]:
+        """The rates of these iterations as the schedule knows them now."""
+        return self.schedule.rates(iterations).astype(self.precision, copy=False)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the blocks in order; `iteration` has moved to a block's stop when the next one is asked for."""
@@ -102,7 +109,7 @@ class ScheduleMonitor:
         return Block(
             start,
             stop,
-            self.schedule.rates(range(start, stop)).astype(np.float32, copy=False),
+            self.rates(range(start, stop)),
             measure=due["measure"] or at_end or stop == start,
             display=due["display"] or at_end,
             snapshot=due["snapshot"] and stop > start,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "caffe_patch"))
+
+from linking import NotBuiltError, link
 
 HERE = Path(__file__).resolve().parent
 
@@ -26,8 +30,7 @@ class Caffe:
 
     def __init__(self, binary: Path, folder: Path) -> None:
         self.binary, self.folder = binary, folder
-        self.objects = binary.parents[1]
-        self.source = self.objects.parent / "src"
+        self.source = binary.parents[2] / "src"
 
     def run(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         command = [str(self.binary), *arguments]
@@ -37,18 +40,12 @@ class Caffe:
     def compile(self, name: str, *sources: Path) -> Path:
         """A program linked with libcaffe, compiled as Caffe itself was."""
         program = self.folder / name
-        if program.exists():
-            return program
-        flags_file = self.objects / "src/caffe/CMakeFiles/caffe.dir/flags.make"
-        link_file = self.objects / "tools/CMakeFiles/caffe.bin.dir/link.txt"
-        if not (flags_file.is_file() and link_file.is_file() and self.source.is_dir()):
-            pytest.skip(f"{self.binary} is not in a folder that `make caffe` built: no library to link with")
-        lines = [line.partition(" = ") for line in flags_file.read_text().splitlines() if " = " in line]
-        flags = [flag for key, _, value in lines if key.startswith("CXX_") for flag in shlex.split(value)]
-        linked = shlex.split(link_file.read_text().partition(" -o caffe ")[2])
-        command = ["c++", "-w", *flags, "-o", str(program), *map(str, sources), *linked]
-        done = subprocess.run(command, cwd=self.objects / "tools", capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        try:
+            link(self.binary, program, *sources)
+        except NotBuiltError as error:
+            pytest.skip(str(error))
+        except subprocess.CalledProcessError as error:
+            pytest.fail(error.stderr)
         return program
 
     def rates_program(self) -> Path:

@@ -33,7 +33,7 @@ def run(source: str, *bottoms: Tensor, blobs: tuple[Tensor, ...] | None = None, 
         torch.manual_seed(1)
         blobs = tuple(torch.randn(shape) for shape in parameter_shapes(parsed, shapes))
     tops = tuple(top_shapes(parsed, shapes))
-    context = LayerContext(parsed, tuple(shapes), tops, blobs, training, StepRandom(1, CPU))
+    context = LayerContext(parsed, tuple(shapes), tops, blobs, training, StepRandom(1, CPU), bottoms[0].dtype)
     result = build_layer(context)(*bottoms)
     for top, shape in zip(result if isinstance(result, tuple) else [result], tops, strict=True):
         assert tuple(top.shape) == shape
@@ -55,16 +55,17 @@ WINDOWS = [
 @pytest.mark.parametrize("method", ["MAX", "AVE"])
 @pytest.mark.parametrize("kernel,stride,pad,mode", WINDOWS)
 def test_pooling_is_caffes(method: str, kernel: int, stride: int, pad: int, mode: str) -> None:
-    x = torch.randn(2, 3, 7, 5, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(2, 3, 7, 5, generator=torch.Generator().manual_seed(1)).double()
     param = f"pool: {method} kernel_size: {kernel} stride: {stride} pad: {pad} round_mode: {mode}"
-    top = run(f'type: "Pooling" pooling_param {{ {param} }}', x)
+    top, top32 = (run(f'type: "Pooling" pooling_param {{ {param} }}', bottom) for bottom in (x, x.float()))
+    torch.testing.assert_close(top32, top.float())
     for i, j in itertools.product(range(top.shape[2]), range(top.shape[3])):
         starts = (i * stride - pad, j * stride - pad)
         ends = tuple(min(s + kernel, n + pad) for s, n in zip(starts, (7, 5), strict=True))
         area = math.prod(e - s for s, e in zip(starts, ends, strict=True))
         window = x[:, :, max(starts[0], 0) : min(ends[0], 7), max(starts[1], 0) : min(ends[1], 5)]
         wanted = window.amax((2, 3)) if method == "MAX" else window.sum((2, 3)) / area
-        np.testing.assert_allclose(top[:, :, i, j], wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(top[:, :, i, j], wanted, rtol=1e-13, atol=1e-14)
 
 
 def test_max_pooling_gives_a_tie_to_the_first() -> None:

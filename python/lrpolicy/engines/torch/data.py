@@ -14,14 +14,19 @@ from lrpolicy.engines.torch.feed import Transform
 from lrpolicy.errors import InputError
 
 
-def transform_of(source: DataSource, train: Examples, served: Examples, data: Path | None) -> Transform:
-    """transform_param for the images of `served`. Raises InputError where its mean is missing or does not fit."""
+def transform_of(
+    source: DataSource, train: Examples, served: Examples, data: Path | None, dtype: torch.dtype
+) -> Transform:
+    """transform_param for the images of `served`, computed in `dtype`.
+
+    Raises InputError where its mean is missing or does not fit.
+    """
     param = source.layer.transform_param
     mean: NDArray[np.float32] | None = source.mean_image(train, served, data)
     if mean is None and param.mean_value:
         mean = _mean_values(source, served.shape[0])
     tensor = None if mean is None else torch.from_numpy(mean)
-    return Transform(tensor, param.scale, param.crop_size, param.mirror)
+    return Transform(tensor, param.scale, param.crop_size, param.mirror, dtype)
 
 
 def _mean_values(source: DataSource, channels: int) -> NDArray[np.float32]:

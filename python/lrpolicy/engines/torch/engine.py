@@ -15,6 +15,7 @@ from lrpolicy.engines.torch.feed import Feed
 from lrpolicy.engines.torch.layers import StepRandom
 from lrpolicy.engines.torch.net import Definition, TorchNet, Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
+from lrpolicy.engines.torch.scalars import Scalars
 from lrpolicy.engines.torch.snapshots import Snapshots
 from lrpolicy.engines.torch.trainer import LossRecord, Trainer
 from lrpolicy.engines.torch.updater import Updater
@@ -34,11 +35,14 @@ class TorchEngine:
 
     Snapshots are written only for jobs with a `snapshot_prefix`: every `snapshot` iterations as the solver says, when
     the observer stops the training, and (snapshot_after_train) at the end.
+
+    `dtype` is the type of weights, data and rates: float32, or float64 to compare with Caffe's double precision.
     """
 
     name = "torch"
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        self._dtype = dtype
         self._loaded: tuple[Any, _Data] | None = None
 
     def describe(self, job: TrainingJob) -> Task:
@@ -58,19 +62,22 @@ class TorchEngine:
     def trainer(self, job: TrainingJob, observer: Observer) -> Trainer:
         """A job made ready: data read, nets built, weights filled or loaded. Raises InputError for wrong input."""
         device = _device(job.device)
+        self._check_snapshots(job)
         nets = _Nets.of(job.solver)
         data = self._data(job, nets)
         train, test = nets.train_definition(data.examples), nets.test_definition(data.examples)
         scores = nets.scores(test.shapes, data.examples.info.class_count).blob
-        weights, random = Weights(train, job.seed, device), StepRandom(job.seed, device)
+        weights, random = Weights(train, job.seed, device, self._dtype), StepRandom(job.seed, device)
         message = job.solver.message
         schedule = _schedule(job, nets, data.examples, weights)
         alive = schedule if isinstance(schedule, LiveSchedule) else None
-        optimizer = Optimizer(job.solver, weights.learned, per_tensor=alive is not None and alive.per_tensor)
+        scalars = Scalars.of(self._dtype)
+        per_tensor = alive is not None and alive.per_tensor
+        optimizer = Optimizer(job.solver, weights.learned, scalars=scalars, per_tensor=per_tensor)
         net = TorchNet(train, weights, random, training=True)
         updater = Updater(net, data.train, nets.train_data.tops, optimizer, random, message.iter_size)
         if isinstance(alive, LiveTlr):
-            updater.windows = Windows(alive, weights.learned, message.iter_size, updater.gradients)
+            updater.windows = Windows(alive, weights.learned, scalars, message.iter_size, updater.gradients)
         if device.type == "cuda":
             updater.graph(weights.learned)
         losses = LossRecord(message.average_loss)
@@ -89,7 +96,7 @@ class TorchEngine:
             selection=data.validation or data.test,
             selection_split=Split.VALIDATION if data.validation else Split.TEST,
             test=data.test,
-            monitor=_monitor(job, schedule, start.iteration, untested=start.by_caffe and alive is not None),
+            monitor=_monitor(job, schedule, start, scalars),
             observer=observer,
             losses=losses,
             seconds=start.seconds,
@@ -98,13 +105,18 @@ class TorchEngine:
             on_device=device.type != "cpu",
         )
 
+    def _check_snapshots(self, job: TrainingJob) -> None:
+        if self._dtype != torch.float32 and (job.snapshot_prefix is not None or job.resume is not None):
+            rule = "snapshots hold float32 numbers, which a training in another type cannot go on from"
+            raise InputError(rule, got=self._dtype, remedy="leave snapshot_prefix and resume out")
+
     def _data(self, job: TrainingJob, nets: _Nets) -> _Data:
         """The job's data, kept from the last job where it is the same."""
         layers = tuple(data.layer.SerializeToString() for data in (nets.train_data, nets.test_data))
         key = (job.data, job.protocol, job.device, nets.train.path, nets.test.path, layers)
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # free the old data before the new is read
-            self._loaded = key, _Data.of(nets, job)
+            self._loaded = key, _Data.of(nets, job, self._dtype)
         return self._loaded[1]
 
 
@@ -130,7 +142,7 @@ class _Data:
     test: Feed
 
     @classmethod
-    def of(cls, nets: _Nets, job: TrainingJob) -> _Data:
+    def of(cls, nets: _Nets, job: TrainingJob, dtype: torch.dtype) -> _Data:
         device = _device(job.device)
         examples = load_data(nets.train_data, nets.test_data, job.data, job.protocol)
         feeds = {}
@@ -140,7 +152,7 @@ class _Data:
             (Split.TEST, nets.test_data, examples.test),
         ):
             if part is not None:
-                transform = transform_of(layer, examples.train, part, job.data)
+                transform = transform_of(layer, examples.train, part, job.data, dtype)
                 training = split is Split.TRAIN
                 feeds[split] = Feed.of(part, transform, layer.batch_size, device, training=training)
         return cls(examples, feeds[Split.TRAIN], feeds.get(Split.VALIDATION), feeds[Split.TEST])
@@ -177,23 +189,24 @@ def _schedule(job: TrainingJob, nets: _Nets, data: LoadedData, weights: Weights)
 
 
 def _monitor(
-    job: TrainingJob, schedule: Schedule | LiveSchedule[Any], start: int, *, untested: bool
+    job: TrainingJob, schedule: Schedule | LiveSchedule[Any], start: _Start, scalars: Scalars
 ) -> ScheduleMonitor:
     message = job.solver.message
     interval = job.test_interval if job.test_interval is not None else message.test_interval
     max_iter = job.max_iter if job.max_iter is not None else message.max_iter
-    if start >= max_iter:
+    if start.iteration >= max_iter:
         rule = f"nothing is left to train up to max_iter ({max_iter})"
-        raise InputError(rule, where=str(job.resume), got=f"a snapshot of iteration {start}")
+        raise InputError(rule, where=str(job.resume), got=f"a snapshot of iteration {start.iteration}")
     return ScheduleMonitor(
         schedule,
         max_iter,
         test_interval=interval,
         display=message.display,
         snapshot=message.snapshot if job.snapshot_prefix is not None else 0,
-        start=start,
+        start=start.iteration,
         test_initialization=message.test_initialization and interval > 0,
-        untested=untested,
+        untested=start.by_caffe and isinstance(schedule, LiveSchedule),
+        precision=scalars.round,
     )
 
 

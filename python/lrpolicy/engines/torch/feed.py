@@ -15,7 +15,7 @@ from lrpolicy.datasets import Examples
 from lrpolicy.engines.torch.layers import StepRandom
 from lrpolicy.engines.torch.placement import placed
 
-# Datasets up to this size are transformed once and kept as float32; larger ones stay bytes until a batch needs them.
+# Datasets up to this size are transformed once and kept as numbers; larger ones stay bytes until a batch needs them.
 _LARGEST_KEPT = 1 << 30
 _CHUNK = 4096
 
@@ -25,21 +25,22 @@ class Transform:
     """Caffe's transform_param: the mean first, then the scale; a crop of crop_size, a mirror by chance.
 
     `mean` broadcasts over (channels, height, width). Crops lie at random places in training, in the middle in testing;
-    mirrors are drawn in both.
+    mirrors are drawn in both. `dtype` is the type in which it is computed.
     """
 
     mean: Tensor | None = None
     scale: float = 1.0
     crop_size: int = 0
     mirror: bool = False
+    dtype: torch.dtype = torch.float32
 
     def is_random(self, training: bool) -> bool:
         """Whether two passes over one image may differ."""
         return self.mirror or (training and self.crop_size > 0)
 
     def normalized(self, images: Tensor) -> Tensor:
-        """(images - mean) * scale as float32; (n, c, h, w) in and out."""
-        values = images.to(torch.float32)
+        """(images - mean) * scale as `dtype`; (n, c, h, w) in and out."""
+        values = images.to(self.dtype)
         if self.mean is not None:
             values = values - self.mean
         return values * self.scale if self.scale != 1 else values
@@ -80,7 +81,7 @@ class Feed:
         mean = None if transform.mean is None else transform.mean.to(device)
         self._transform, self._training, self.batch_size = replace(transform, mean=mean), training, batch_size
         self._random = StepRandom(0, device) if transform.is_random(training) else None
-        self._ready = self._random is None and images.numel() * 4 <= _LARGEST_KEPT
+        self._ready = self._random is None and images.numel() * transform.dtype.itemsize <= _LARGEST_KEPT
         self.labels = labels.to(device)
         self._images = placed(self._transformed(images, device) if self._ready else images, device)
 
@@ -101,7 +102,7 @@ class Feed:
         return len(self.labels)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Images (batch, c, h, w) float32 and labels (batch,) of one step."""
+        """Images (batch, c, h, w), of the transform's dtype, and labels (batch,) of one step."""
         start = step * self.batch_size % len(self)
         stop = start + self.batch_size
         if stop <= len(self):

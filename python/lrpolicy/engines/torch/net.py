@@ -58,13 +58,16 @@ class Weights:
 
     `learned` has each tensor once, in Caffe's order, frozen ones (lr_mult 0) included: solver states have a history
     for every one of them. Fillers draw by (seed, place in that list). `shared` names the blobs (layer, number) whose
-    memory another layer owns.
+    memory another layer owns. `dtype` is float32 or float64, Caffe's Dtype; fillers draw float32 numbers.
 
     Raises:
         InputError: a filler that does not fit, or weights shared between blobs of different shapes.
     """
 
-    def __init__(self, definition: Definition, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, definition: Definition, seed: int, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
+        self.dtype = dtype
         self.by_layer: Blobs = {}
         self.learned: list[Weight] = []
         self.shared: set[tuple[str, int]] = set()
@@ -77,7 +80,9 @@ class Weights:
                     values = fill(filler, parameter.shape, seed, len(self.learned))
                 except InputError as error:
                     raise error.at(f'layer "{layer.name}"') from None
-                owners[index] = placed(torch.from_numpy(values), device).requires_grad_(parameter.lr_mult != 0)
+                owners[index] = placed(torch.from_numpy(values).to(dtype), device).requires_grad_(
+                    parameter.lr_mult != 0
+                )
                 weight = Weight(layer.name, parameter.blob, owners[index], parameter.lr_mult, parameter.decay_mult)
                 self.learned.append(weight)
             elif owners[parameter.owner].shape != parameter.shape:
@@ -196,6 +201,7 @@ def _context(definition: Definition, index: int, weights: Weights, random: StepR
         _blobs(definition, index, weights),
         layer.phase == TRAIN if layer.HasField("phase") else training,
         random,
+        weights.dtype,
         _may_overwrite(definition.layers[:index], layer),
         _affine(definition, index, weights),
     )

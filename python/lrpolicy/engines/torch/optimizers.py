@@ -2,6 +2,7 @@
 
 rate -> clip_gradients on the raw accumulated gradients -> divide by iter_size -> regularize -> update. The rate is
 inside the history (h = momentum * h + rate * g for SGD), and every setting is a float32 number, as in Caffe.
+Single numbers are computed in the weights' own type, Caffe's Dtype.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from lrpolicy.engines.torch.scalars import FLOAT32, Scalars
 from lrpolicy.solver import Solver
 
 Tensors = list[Tensor]
@@ -31,8 +32,9 @@ class Weight:
 
 @dataclass(frozen=True)
 class Settings:
-    """The solver's numbers, each a float32 value."""
+    """The solver's numbers, each a float32 value, and how single numbers are computed from them."""
 
+    scalars: Scalars
     momentum: float
     momentum2: float
     rms_decay: float
@@ -62,13 +64,15 @@ class Optimizer:
 
     `history` holds Caffe's history blobs in Caffe's order: one for each weight, and for AdaDelta and Adam a second
     one for each behind them. Assign to its tensors in place to resume. With `per_tensor` each weight may
-    have a rate of its own.
+    have a rate of its own. `scalars` computes in the weights' type.
     """
 
-    def __init__(self, solver: Solver, weights: Sequence[Weight], *, per_tensor: bool = False) -> None:
+    def __init__(
+        self, solver: Solver, weights: Sequence[Weight], *, scalars: Scalars = FLOAT32, per_tensor: bool = False
+    ) -> None:
         self._step, slots = _STEPS[solver.solver_type]
         message = solver.message
-        self._settings = Settings(message.momentum, message.momentum2, message.rms_decay, message.delta)
+        self._settings = Settings(scalars, message.momentum, message.momentum2, message.rms_decay, message.delta)
         self._clip, self._iter_size = message.clip_gradients, message.iter_size
         self._l1 = message.regularization_type == "L1"
         self.history = [torch.zeros_like(weight.tensor) for _ in range(slots) for weight in weights]
@@ -85,7 +89,7 @@ class Optimizer:
                 members[0],
                 [weights[i].tensor for i in members],
                 lr_mult,
-                _product32(weight_decay, decay_mult),
+                self._settings.scalars.product(weight_decay, decay_mult),
                 tuple([self.history[slot * len(weights) + i] for i in members] for slot in range(slots)),
             )
             for (lr_mult, decay_mult, _), members in groups.items()
@@ -97,17 +101,18 @@ class Optimizer:
 
         `rate` is the rate of all weights, or with `per_tensor` one number for each learnable weight, frozen ones too.
         """
+        scalars = self._settings.scalars
         gradients = [[_gradient(weight) for weight in group.weights] for group in self._groups]
         if self._clip > 0:
             _clip([tensor for tensors in gradients for tensor in tensors], self._clip)
         for group, grads in zip(self._groups, gradients, strict=True):
             if self._iter_size > 1:
-                torch._foreach_mul_(grads, inverse32(self._iter_size))
+                torch._foreach_mul_(grads, scalars.inverse(self._iter_size))
             if group.decay:
                 signs = torch._foreach_sign(group.weights) if self._l1 else group.weights
                 torch._foreach_add_(grads, signs, alpha=group.decay)
             own = rate if isinstance(rate, float) else rate[group.first]
-            self._step(self._settings, group, grads, _product32(own, group.lr_mult), iteration)
+            self._step(self._settings, group, grads, scalars.product(own, group.lr_mult), iteration)
             for weight in group.weights:
                 weight.grad = None
 
@@ -146,29 +151,29 @@ def _adagrad(settings: Settings, group: _Group, grads: Tensors, rate: float, ite
 
 def _rmsprop(settings: Settings, group: _Group, grads: Tensors, rate: float, iteration: int) -> None:
     (history,) = group.history
-    _average_square(history, grads, settings.rms_decay)
+    _average_square(history, grads, settings.rms_decay, settings.scalars)
     _divide_by_root(group.weights, grads, history, settings.delta, rate)
 
 
 def _adadelta(settings: Settings, group: _Group, grads: Tensors, rate: float, iteration: int) -> None:
     squares, update_squares = group.history
-    _average_square(squares, grads, settings.momentum)
+    _average_square(squares, grads, settings.momentum, settings.scalars)
     ratios = torch._foreach_add(update_squares, settings.delta)
     torch._foreach_div_(ratios, torch._foreach_add(squares, settings.delta))
     torch._foreach_sqrt_(ratios)
     torch._foreach_mul_(grads, ratios)
-    _average_square(update_squares, grads, settings.momentum)
+    _average_square(update_squares, grads, settings.momentum, settings.scalars)
     torch._foreach_sub_(group.weights, grads, alpha=rate)
 
 
 def _adam(settings: Settings, group: _Group, grads: Tensors, rate: float, iteration: int) -> None:
     means, squares = group.history
-    beta1, beta2 = settings.momentum, settings.momentum2
+    beta1, beta2, scalars = settings.momentum, settings.momentum2, settings.scalars
     torch._foreach_mul_(means, beta1)
-    torch._foreach_add_(means, grads, alpha=_complement32(beta1))
-    _average_square(squares, grads, beta2)
+    torch._foreach_add_(means, grads, alpha=scalars.complement(beta1))
+    _average_square(squares, grads, beta2, scalars)
     correction = (1 - beta2 ** (iteration + 1)) ** 0.5 / (1 - beta1 ** (iteration + 1))
-    _divide_by_root(group.weights, means, squares, settings.delta, _product32(rate, correction))
+    _divide_by_root(group.weights, means, squares, settings.delta, scalars.product(rate, correction))
 
 
 _STEPS: dict[str, tuple[Step, int]] = {
@@ -181,10 +186,10 @@ _STEPS: dict[str, tuple[Step, int]] = {
 }
 
 
-def _average_square(averages: Tensors, values: Tensors, fraction: float) -> None:
+def _average_square(averages: Tensors, values: Tensors, fraction: float, scalars: Scalars) -> None:
     """averages <- fraction * averages + (1 - fraction) * values^2."""
     torch._foreach_mul_(averages, fraction)
-    torch._foreach_addcmul_(averages, values, values, value=_complement32(fraction))
+    torch._foreach_addcmul_(averages, values, values, value=scalars.complement(fraction))
 
 
 def _divide_by_root(weights: Tensors, numerators: Tensors, squares: Tensors, delta: float, rate: float) -> None:
@@ -192,16 +197,3 @@ def _divide_by_root(weights: Tensors, numerators: Tensors, squares: Tensors, del
     roots = torch._foreach_sqrt(squares)
     torch._foreach_add_(roots, delta)
     torch._foreach_addcdiv_(weights, numerators, roots, value=-rate)
-
-
-def _product32(left: float, right: float) -> float:
-    return float(np.float32(left) * np.float32(right))
-
-
-def _complement32(fraction: float) -> float:
-    return float(np.float32(1) - np.float32(fraction))
-
-
-def inverse32(count: int) -> float:
-    """1 / count in float32, with which Caffe multiplies what it has added up."""
-    return float(np.float32(1) / np.float32(count))

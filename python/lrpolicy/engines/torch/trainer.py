@@ -159,7 +159,6 @@ class Trainer:
 
     def _late_update(self, block: Block) -> _End | None:
         """Do an update whose rate depends on its own loss or gradient; how the training ends when it ends with it."""
-        assert self.monitor.live is not None
         started, iteration = time.monotonic(), block.start
         try:
             self.losses.pending.append(self.updater.gradients(iteration))
@@ -168,7 +167,7 @@ class Trainer:
             if self.updater.windows is not None:
                 self.updater.windows.gather(iteration)
                 self.updater.windows.close(block.stop)
-            (rate,) = self.monitor.live.rates(range(iteration, block.stop)).tolist()
+            (rate,) = self.monitor.rates(range(iteration, block.stop)).tolist()
             self.updater.optimizer.apply(rate, iteration)
         finally:
             self.seconds += time.monotonic() - started
@@ -189,7 +188,7 @@ class Trainer:
     def _shown(self, block: Block) -> float:
         """The rate of the last update done, of the first one before it; one number for all tensors."""
         if isinstance(self.monitor.schedule, LiveSchedule):
-            return self.monitor.schedule.shown
+            return float(self.monitor.precision(self.monitor.schedule.shown))
         return float(block.rates[-1] if block.count else self.monitor.schedule.rate(0))
 
     def _do_what_is_due(self, block: Block) -> _End | None:

@@ -1,7 +1,7 @@
 """What TLR accumulates over a window, on the device: displacements or gradients, and their dot products.
 
-Tensors that do not learn (lr_mult 0) take no part. The buffers are float32, as the weights are, and contiguous whatever
-the weights' own order, so that a sum runs over the same numbers in the same order everywhere.
+Tensors that do not learn (lr_mult 0) take no part. The buffers have the weights' type, and are contiguous whatever the
+weights' own order, so that a sum runs over the same numbers in the same order everywhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrpolicy.engines.torch.optimizers import Weight, inverse32
+from lrpolicy.engines.torch.optimizers import Weight
+from lrpolicy.engines.torch.scalars import Scalars
 from lrpolicy.kernels import Plan, TensorList
 from lrpolicy.live import LiveTlr
 
@@ -32,7 +33,12 @@ class Windows:
     """
 
     def __init__(
-        self, live: LiveTlr, weights: Sequence[Weight], iter_size: int, second_pass: Callable[[int], object]
+        self,
+        live: LiveTlr,
+        weights: Sequence[Weight],
+        scalars: Scalars,
+        iter_size: int,
+        second_pass: Callable[[int], object],
     ) -> None:
         self.live = live
         self._all = [weight.tensor for weight in weights]
@@ -40,10 +46,14 @@ class Windows:
         self._tensors = [self._all[place] for place in self._places]
         self._fixed = [weight.tensor for weight in weights if not weight.lr_mult]
         self._lr_mult = [weights[place].lr_mult for place in self._places]
-        self._share = inverse32(iter_size)
+        self._scalars, self._share = scalars, scalars.inverse(iter_size)
         self._second_pass = second_pass
         self._naive = live.schedule.variant == "naive"
-        self.buffers = [torch.zeros(tensor.shape, device=tensor.device) for _ in range(2) for tensor in self._tensors]
+        self.buffers = [
+            torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+            for _ in range(2)
+            for tensor in self._tensors
+        ]
         self._since, self._before = self.buffers[: len(self._tensors)], self.buffers[len(self._tensors) :]
 
     def begin(self) -> None:
@@ -98,7 +108,7 @@ class Windows:
             for place, tensor, gradient, lr_mult in zip(
                 self._places, self._tensors, gradients, self._lr_mult, strict=True
             ):
-                tensor.sub_(gradient, alpha=float(rates[place] * np.float32(lr_mult)) * self._share)
+                tensor.sub_(gradient, alpha=self._scalars.product(rates[place], lr_mult) * self._share)
                 tensor.grad = None
         self._second_pass(iteration)
         with torch.no_grad():

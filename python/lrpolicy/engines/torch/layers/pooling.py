@@ -34,20 +34,21 @@ def pooling(context: LayerContext) -> Forward:
         if method == "MAX":
             return lambda x: torch.max_pool2d(x, kernel, stride, pad, 1, ceil)
         return lambda x: F.avg_pool2d(x, kernel, stride, pad, ceil, True)
-    return _wide_pad_pooling(method, size, out, kernel, stride, pad, context.random.device)
+    return _wide_pad_pooling(context, method, out, kernel, stride, pad)
 
 
 def _wide_pad_pooling(
-    method: str, size: Sizes, out: Sizes, kernel: Sizes, stride: Sizes, pad: Sizes, device: torch.device
+    context: LayerContext, method: str, out: Sizes, kernel: Sizes, stride: Sizes, pad: Sizes
 ) -> Forward:
     """Pooling with more padding than half the kernel, which PyTorch's own operators refuse: pad first."""
+    size, dtype, device = context.bottom_shapes[0][2:], context.dtype, context.random.device
     high = [max(0, (o - 1) * s + k - n - p) for o, s, k, n, p in zip(out, stride, kernel, size, pad, strict=True)]
     border = (pad[1], high[1], pad[0], high[0])
     if method == "MAX":
-        lowest = torch.finfo(torch.float32).min
+        lowest = torch.finfo(dtype).min
         return lambda x: torch.max_pool2d(F.pad(x, border, value=lowest), kernel, stride)
     counts = [
-        torch.tensor([min(i * s + k, n + 2 * p) - i * s for i in range(o)], dtype=torch.float32, device=device)
+        torch.tensor([min(i * s + k, n + 2 * p) - i * s for i in range(o)], dtype=dtype, device=device)
         for o, s, k, n, p in zip(out, stride, kernel, size, pad, strict=True)
     ]
     correction = kernel[0] * kernel[1] / torch.outer(*counts)

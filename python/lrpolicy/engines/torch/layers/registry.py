@@ -38,7 +38,8 @@ class StepRandom:
 class LayerContext:
     """One layer, ready to be built.
 
-    `blobs` are its weight tensors in Caffe's order; the closure may hold them, for updates happen in place.
+    `blobs` are its weight tensors in Caffe's order; the closure may hold them, for updates happen in place. `dtype` is
+    the type of all numbers.
     `overwrites` allows the closure to write its result over its first bottom. `affine` holds the factor and shift of
     a Scale layer that a BatchNorm does in passing.
     """
@@ -49,6 +50,7 @@ class LayerContext:
     blobs: tuple[Tensor, ...]
     training: bool
     random: StepRandom
+    dtype: torch.dtype = torch.float32
     overwrites: bool = False
     affine: tuple[Tensor | None, Tensor | None] = (None, None)
 

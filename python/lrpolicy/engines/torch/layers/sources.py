@@ -20,7 +20,7 @@ def dummy_data(context: LayerContext) -> Forward:
 
     def tops(seed: int, step: int) -> tuple[Tensor, ...]:
         arrays = (fill(filler, shape, seed, step * len(filled) + i) for i, (filler, shape) in enumerate(filled))
-        return tuple(torch.from_numpy(array).to(context.random.device) for array in arrays)
+        return tuple(torch.from_numpy(array).to(context.random.device, context.dtype) for array in arrays)
 
     if all(filler.type == "constant" for filler in fillers):
         constants = tops(0, 0)
