@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +82,7 @@ def lmdb(source: str, out: Path, pad: int, validation: float | None, seed: int, 
     """Write DATA as Caffe LMDBs into the folder OUT.
 
     They are NAME_train_lmdb (NAME_train_padN_lmdb with --pad), NAME_val_lmdb (with --validation) and NAME_test_lmdb.
-    Nothing is overwritten.
+    Nothing is overwritten, and all of them are written or none.
     """
     from lrpolicy.datasets import write_lmdb
 
@@ -89,8 +91,7 @@ def lmdb(source: str, out: Path, pad: int, validation: float | None, seed: int, 
         if (out / name).exists():
             remedy = "remove it, or give another folder"
             raise InputError("exists already and is not overwritten", where=str(out / name), remedy=remedy)
-    _make_folder(out)
-    with _Bar(sum(map(len, parts.values()))) as bar:
+    with _all_or_none(out, parts), _Bar(sum(map(len, parts.values()))) as bar:
         for name, part in parts.items():
             write_lmdb(out / name, part, bar.part(name, len(part)))
     written = [{"path": str(out / name), "examples": len(part)} for name, part in parts.items()]
@@ -132,11 +133,28 @@ def _parts(source: str, pad: int, validation: float | None, seed: int) -> dict[s
     return {f"{dataset.name}_train{padding}_lmdb": train, **parts, f"{dataset.name}_test_lmdb": dataset.test}
 
 
+@contextmanager
+def _all_or_none(folder: Path, names: Iterable[str]) -> Iterator[None]:
+    """Make the folder for a `with` block that writes these into it; where that fails, nothing stays of either."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        _make_folder(folder)
+        yield
+    except BaseException:
+        for name in names:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for path in missing:
+            with suppress(OSError):  # it was not made, or someone else uses it by now
+                path.rmdir()
+        raise
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"the folder cannot be made: {error.strerror}", where=str(folder)) from error
+        remedy = "give a folder that can be made"
+        raise InputError(f"the folder cannot be made: {error.strerror}", where=str(folder), remedy=remedy) from error
 
 
 class _Bar:

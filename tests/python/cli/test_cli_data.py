@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lrpolicy import cli
+from lrpolicy import cli, datasets
 from lrpolicy.caffemodel import read_mean
-from lrpolicy.datasets import open_dataset, read_lmdb
+from lrpolicy.datasets import Examples, open_dataset, read_lmdb
+from support.full_disk import full_disk
 
 
 def test_info_counts_every_class(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,6 +54,31 @@ def test_lmdb_overwrites_nothing_and_then_writes_nothing(tmp_path: Path, capsys:
     assert cli.run(["data", "lmdb", "digits", str(tmp_path)]) == 2
     assert "digits_test_lmdb: exists already and is not overwritten" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["digits_test_lmdb"]
+
+
+@pytest.mark.parametrize("rooms", [{"train": 0}, {"train": 1 << 24, "test": 0}])
+@pytest.mark.parametrize("there", [True, False])
+def test_lmdb_on_a_full_disk_leaves_nothing(
+    rooms: dict[str, int],
+    there: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "new" / "lmdb"
+    if there:
+        out.mkdir(parents=True)
+        (out / "mine").touch()
+    whole = datasets.write_lmdb
+
+    def write(path: Path, examples: Examples, progress: Callable[[int], None]) -> None:
+        with full_disk(rooms[path.name.split("_")[1]]):
+            whole(path, examples, progress)
+
+    monkeypatch.setattr(datasets, "write_lmdb", write)
+    assert cli.run(["data", "lmdb", "digits", str(out)]) == 1
+    assert "_lmdb: writing the LMDB failed: " in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == ([tmp_path / "new", out, out / "mine"] if there else [])
 
 
 def test_mean_is_the_training_images_mean(tmp_path: Path) -> None:
