@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from lrpolicy.cli.common import console, examples, json_option, print_json, table
-from lrpolicy.errors import LrpolicyError
+from lrpolicy.errors import LrpolicyError, NotAvailableError
 
 _OK, _MISSING, _BROKEN = "ok", "missing", "broken"
 
@@ -119,8 +119,14 @@ def _cuda_check() -> Check:
         from lrpolicy.cuda import devices
 
         return Check("CUDA kernels", _OK, "; ".join(devices()) + " (lrpolicy.cuda)")
+    except NotAvailableError as error:
+        return Check("CUDA kernels", _MISSING, "in this build, and not to be loaded", str(error))
     except LrpolicyError as error:
-        return Check("CUDA kernels", _MISSING, "in this build, and no GPU to run on", str(error))
+        found = f"in this build, and no GPU to run on: {error}"
+        remedy = (
+            "with an NVIDIA GPU: its latest driver, until nvidia-smi lists the GPU; without one the CPU does it all"
+        )
+        return Check("CUDA kernels", _MISSING, found, remedy)
 
 
 def _package_checks() -> Iterable[Check]:

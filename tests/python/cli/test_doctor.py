@@ -6,15 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from lrpolicy import cli
 from lrpolicy.cli import doctor
-from lrpolicy.errors import NotAvailableError
+from lrpolicy.errors import NotAvailableError, RunError
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +71,40 @@ def test_an_engine_that_cannot_run_says_why(
     monkeypatch.setattr("lrpolicy.engines.load_engine", refuse)
     engine = checks(capsys)["engine torch"]
     assert (engine["status"], engine["remedy"]) == ("missing", "it needs a thing; install the thing")
+
+
+@pytest.mark.parametrize(
+    ("error", "found", "remedy"),
+    [
+        (
+            RunError("CUDA refused: CUDA driver version is insufficient for CUDA runtime version"),
+            "in this build, and no GPU to run on: CUDA refused: CUDA driver version is insufficient",
+            "with an NVIDIA GPU: its latest driver, until nvidia-smi lists the GPU",
+        ),
+        (
+            NotAvailableError("no libcudart; install it"),
+            "in this build, and not to be loaded",
+            "no libcudart; install it",
+        ),
+    ],
+)
+def test_what_cuda_refuses_has_a_remedy_for_a_person(
+    error: RunError, found: str, remedy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CUDA's own text stood where the remedy belongs."""
+
+    def refuse() -> list[str]:
+        raise error
+
+    for name, content in {"lrpolicy._cuda": {}, "lrpolicy.cuda": {"devices": refuse}}.items():
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        vars(module).update(content)
+        monkeypatch.setitem(sys.modules, name, module)
+    check = checks(capsys)["CUDA kernels"]
+    assert check["status"] == "missing"
+    assert check["found"].startswith(found)
+    assert check["remedy"].startswith(remedy)
 
 
 def test_data_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
