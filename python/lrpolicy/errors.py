@@ -7,6 +7,7 @@ Every error a user can cause is an `InputError`; every failure of a run is a `Ru
 from __future__ import annotations
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -35,9 +36,9 @@ class InputError(LrpolicyError, ValueError):
             message += f"; {remedy}"
         super().__init__(message)
 
-    def at(self, where: str) -> InputError:
-        """The same error with its place, for a caller that knows the file and line."""
-        return InputError(self.rule, where=where, got=self.got, remedy=self.remedy)
+    def at(self, where: str, remedy: str | None = None) -> InputError:
+        """The same error with its place, for a caller that knows the file and line, and a remedy if it has none."""
+        return InputError(self.rule, where=where, got=self.got, remedy=self.remedy or remedy)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild_input_error, (self.rule, self.where, self.got, self.remedy)
@@ -56,9 +57,11 @@ class NotAvailableError(RunError):
 
 
 class InterruptedRun(LrpolicyError):  # noqa: N818  (an interruption is not an error of anyone's)
-    """Ctrl-C or a termination signal; what was measured is stored (exit status 130)."""
+    """Ctrl-C or SIGTERM; what was measured is stored (exit status 128 and the signal's number: 130 or 143)."""
 
-    exit_status = 130
+    def __init__(self, message: str, signal_number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + signal_number
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

@@ -33,7 +33,8 @@ def assignments(parts: Iterable[str], kinds: Mapping[str, str], *, where: str) -
         if kinds[key] == "integers":
             values[key] = (*values.get(key, ()), value)
         elif key in values:
-            raise InputError(f"{key} is given twice", where=where, got=f"{values[key]} and {text}")
+            got = f"{values[key]} and {text}"
+            raise InputError(f"{key} is given twice", where=where, got=got, remedy="leave one out")
         else:
             values[key] = value
     return values

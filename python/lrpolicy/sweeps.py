@@ -32,7 +32,9 @@ class Sweep:
 
     def __post_init__(self) -> None:
         if not 0 < self.low < self.high < math.inf:
-            raise InputError("a sweep needs 0 < low < high", got=f"low {self.low:g}, high {self.high:g}")
+            rule = "a sweep needs finite rates, 0 < low < high"
+            remedy = "for example from 1e-5 to 1"
+            raise InputError(rule, got=f"low {self.low:g}, high {self.high:g}", remedy=remedy)
         if self.iterations < 2:
             raise InputError("a sweep needs 2 iterations or more", got=self.iterations)
         if self.scale not in get_args(SweepScale):

@@ -13,10 +13,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, cast
 
 import click
 
+from lrpolicy.cli.interruption import ReaderLeftError, interrupted, reader_may_leave, termination
 from lrpolicy.errors import LrpolicyError, did_you_mean
 
 # What each command is for, as `lrpolicy --help` says it; the module's docstring says the rest.
@@ -60,6 +63,20 @@ class _Commands(click.Group):
             raise click.UsageError(f'command "{args[0]}" is unknown; {did_you_mean(args[0], COMMANDS)}', ctx)
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with reader_may_leave():  # of the help
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. Its ends from outside are caught here, because click would tell none from another."""
+        try:
+            with reader_may_leave():
+                result = super().invoke(ctx)
+                sys.stdout.flush()
+                return result
+        except KeyboardInterrupt as by:
+            raise interrupted(by) from by
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -84,7 +101,10 @@ def lrpolicy() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit status: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    """Run the command line and leave with its exit status.
+
+    0 done, 1 failed, 2 wrong input; 130 ended by Ctrl-C, 143 by SIGTERM, 141 by a reader that left.
+    """
     sys.exit(run(arguments))
 
 
@@ -93,14 +113,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
     Every error is one line on standard error; a traceback appears only where LRPOLICY_DEBUG is set.
     """
-    _never_fail_on_encoding()
+    _prepare_streams()
     _show_notes()
     try:
+        with termination():
+            return _run(arguments)
+    except KeyboardInterrupt as by:  # at the very end, or it would have become an InterruptedRun
+        error = interrupted(by)
+        return _complain(str(error), error.exit_status)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
         result: Any = lrpolicy.main(arguments, prog_name="lrpolicy", standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         return _complain(_usage(error), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         return _complain("interrupted", 130)
     except LrpolicyError as error:
         return _complain(str(error), error.exit_status)
@@ -115,7 +143,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _complain(message: str, status: int) -> int:
     if os.environ.get("LRPOLICY_DEBUG"):
         traceback.print_exc()
-    click.echo(message, err=True)
+    with suppress(ReaderLeftError), reader_may_leave():
+        if message:
+            click.echo(message, err=True)
     return status
 
 
@@ -151,9 +181,11 @@ def _show_notes() -> None:
     logger.handlers = [handler]
 
 
-def _never_fail_on_encoding() -> None:
-    """A terminal that lacks a character shows a question mark; it does not end the command."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")
+def _prepare_streams() -> None:
+    """A terminal that lacks a character shows a question mark; a stream that is closed takes everything."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  (open to the end, as the stream was)
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")

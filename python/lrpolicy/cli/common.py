@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.goals import Goal, find_goal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +28,36 @@ WIDTH_WITHOUT_TERMINAL = 160
 
 # A solver's max_iter and test_interval are int32; seeds are numbered on from the first, and a database has 64 bits.
 ITERATIONS = click.IntRange(1, 2**31 - 1)
+# Trainings of each policy, and candidates: what nobody could train is a typing mistake.
+COUNT = click.IntRange(1, 10_000)
 SEED = click.IntRange(0, 2**62)
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """What is wrong within a `with` block is wrong at this place, an option for instance, unless it names its own."""
+    try:
+        yield
+    except InputError as error:
+        raise (error if error.where is not None else error.at(place)) from None
+
+
+def checked(read: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """The callback of an option whose text `read` must understand, before anything is done; the text stays a text."""
+
+    def check(_context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+        if text is not None:
+            with naming(option.opts[0]):
+                read(text)
+        return text
+
+    return check
+
+
+def wanted_goal(name: str, target: float | None) -> Goal:
+    """The goal of --goal and --target. Raises InputError where they do not go together."""
+    with naming("--goal" if target is None else "--target"):
+        return find_goal(name, target)
 
 
 def json_option(function: F) -> F:

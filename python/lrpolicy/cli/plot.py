@@ -12,7 +12,7 @@ from typing import Any, cast
 import click
 
 from lrpolicy.cli import specs
-from lrpolicy.cli.common import examples, json_option, note, print_json
+from lrpolicy.cli.common import ITERATIONS, examples, json_option, note, print_json
 from lrpolicy.compositions import Chain, Ramp, parse_chain
 from lrpolicy.errors import InputError
 from lrpolicy.plots import plot_schedules, terminal_plot
@@ -46,7 +46,7 @@ class _Curve:
 @click.option(
     "--set", "settings", metavar="KEY=VALUE", multiple=True, help="A field of the named policies; repeatable."
 )
-@click.option("--max-iter", type=click.IntRange(1), help="Iterations to show.  [default: what the policies need]")
+@click.option("--max-iter", type=ITERATIONS, help="Iterations to show.  [default: what the policies need]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The picture: .png, .svg or .pdf.")
 @click.option("--terminal", is_flag=True, help="Draw with characters.  [default where there is no --output]")
 @click.option(
@@ -114,7 +114,10 @@ def _named(entry: specs.Named) -> _Curve:
 
 
 def _chained(text: str) -> _Curve:
-    chain = parse_chain(text)
+    try:
+        chain = parse_chain(text)
+    except InputError as error:
+        raise error.at(error.where or text, "`lrpolicy plot --help` has an example") from None
     label = " >> ".join(part.partition(":")[0].strip() for part in text.split(">>"))
     return _Curve(label, chain, chain.length or _natural_length(chain), {"chain": text})
 

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import math
 import os
-import signal
+import re
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
 
 from lrpolicy.cli.common import (
+    COUNT,
     SEED,
+    checked,
     console,
     data_folder,
     examples,
     json_option,
+    naming,
     note,
     print_json,
     read_solver,
     table,
     waiting,
 )
+from lrpolicy.cli.interruption import interrupted
 from lrpolicy.cli.range_progress import RangeProgress
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
-from lrpolicy.errors import InputError, InterruptedRun
+from lrpolicy.errors import InputError
 from lrpolicy.executors.base import Event
 from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.plots import RangePicture, plot_range
@@ -94,6 +97,14 @@ class Settings:
         return Sweep(low, high, iterations, "linear" if self.scale == "linear" else "log")
 
 
+def _budgets(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(re.fullmatch(r"0*[1-9][0-9]{0,4}", part) for part in parts):
+        rule = "these are whole numbers of epochs, from 1 to 99999"
+        raise InputError(rule, got=f'"{text}"', remedy="for example 1,2,4")
+    return tuple(sorted({int(part) for part in parts}))
+
+
 @click.command("range-test", epilog=EXAMPLES)
 @click.argument("solver")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with the data: MNIST, CIFAR-10 or LMDB.")
@@ -120,8 +131,14 @@ class Settings:
 @click.option("--low", type=float, help="The sweep's first rate.  [default: 1e-5]")
 @click.option("--high", type=float, help="The sweep's last rate.  [default: 10, linear 1]")
 @click.option("--iterations", type=click.IntRange(30, 2**31 - 1), help="Of a sweep.  [default: two epochs, 200 to 500]")
-@click.option("--budgets", default="1,2,4", show_default=True, help="Epochs after which the FIX scan looks.")
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="How many seeds.")
+@click.option(
+    "--budgets",
+    callback=checked(_budgets),
+    default="1,2,4",
+    show_default=True,
+    help="Epochs after which the FIX scan looks.",
+)
+@click.option("--seeds", type=COUNT, default=5, show_default=True, help="How many seeds.")
 @click.option("--seed", type=SEED, default=1, show_default=True, help="The first seed.")
 @click.option("--confirm/--no-confirm", "confirming", default=True, help="Train inside and outside the interval after.")
 @click.option("--engine", default="torch", show_default=True, help="What trains.")
@@ -152,6 +169,8 @@ def range_test(
     a test that starts from --weights is not, because it says nothing about fresh ones.
     """
     settings = Settings(**options)
+    with naming("--low and --high"):
+        settings.sweep(LEAST_ITERATIONS)
     read = read_solver(solver)
     picture = _writable(plot or Path(f"range-test-{Path(solver).stem}.png"))
     places = settings.places
@@ -161,21 +180,38 @@ def range_test(
     with waiting("reading the net and its data"):
         task = load_engine(settings.engine).describe(job)
     epoch = max(1, math.ceil(task.dataset.train_size / batch))
-    confirmation = None
-    with LocalExecutor(places) as executor, _interruptible(), RangeProgress() as progress:
-        test = _test(settings, job, task, epoch, executor)
-        result = progress.follow(test.steps())
-        if confirming:
-            proof = _confirmation(settings, job, result, epoch, executor)
-            confirmation = progress.follow(proof)
     title = f"Range test of {task.network.name} on {task.dataset.name}"
-    plot_range(_picture(result, settings), picture, title=title)
+    when = "; a range test keeps nothing before its end, start it again"
+    try:
+        result, confirmation, length = _measured(settings, job, task, epoch, confirming)
+        when = " while its result was shown, kept and drawn"
+        with ExitStack() as steps:  # the last of them first, and each whatever becomes of the others
+            steps.callback(plot_range, _picture(result, settings), picture, title=title)
+            if keep and weights is None:
+                steps.callback(_keep, job, task, result, confirmation, length, dsn)
+            steps.callback(_show, result, confirmation, picture, as_json)
+    except KeyboardInterrupt as by:
+        raise interrupted(by, when) from None
+
+
+def _show(result: RangeTestResult, confirmation: Confirmation | None, picture: Path, as_json: bool) -> None:
     if as_json:
         print_json(_plain(result, confirmation, picture))
     else:
         _print(result, confirmation, picture)
-    if keep and weights is None:
-        _keep(job, task, result, confirmation, test.length, dsn)
+
+
+def _measured(
+    settings: Settings, job: TrainingJob, task: Task, epoch: int, confirming: bool
+) -> tuple[RangeTestResult, Confirmation | None, int]:
+    """Train: the result, its proof where one is wanted, and how many iterations a training had."""
+    with LocalExecutor(settings.places) as executor, RangeProgress() as progress:
+        test = _test(settings, job, task, epoch, executor)
+        result = progress.follow(test.steps())
+        confirmation = None
+        if confirming:
+            confirmation = progress.follow(_confirmation(settings, job, result, epoch, executor))
+    return result, confirmation, test.length
 
 
 def _keep(
@@ -186,7 +222,7 @@ def _keep(
     length: int,
     dsn: str | None,
 ) -> None:
-    """Store the result, which has been shown by now: a database that fails costs nothing but its keeping."""
+    """Store the result for tune and recommend."""
     from lrpolicy.database import connect
     from lrpolicy.database.range_tests import store_range_test
     from lrpolicy.evaluator import setting_of
@@ -214,37 +250,12 @@ def _confirmation(
     return confirm(job, result, executor, iterations=length, seeds=settings.confirming_seeds, engine=settings.engine)
 
 
-def _budgets(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
-    except ValueError:
-        raise InputError(
-            "--budgets takes whole numbers of epochs", got=f'"{text}"', remedy="for example --budgets 1,2,4"
-        ) from None
-
-
 def _writable(path: Path) -> Path:
     """The path, found good before any training is spent on it."""
     picture_format(path)
     if not path.parent.is_dir():
         raise InputError("no such folder", where=str(path.parent), remedy="the picture goes there")
     return path
-
-
-@contextmanager
-def _interruptible() -> Generator[None]:
-    """Ctrl-C and a termination signal end the test in one line; nothing on disk has changed by then."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise InterruptedRun("interrupted; a range test keeps nothing, start it again") from None
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _picture(result: RangeTestResult, settings: Settings) -> RangePicture:

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import click
 import numpy as np
 
-from lrpolicy.cli.common import console, examples, json_option, print_json
+from lrpolicy.cli.common import console, examples, json_option, naming, print_json, wanted_goal
 from lrpolicy.database import Database, connect
-from lrpolicy.goals import GOALS, Goal, find_goal
+from lrpolicy.goals import GOALS, Goal
 from lrpolicy.ranking import RankedPolicy
 from lrpolicy.ranking import rank as rank_results
 from lrpolicy.reports.gather import STAGES, RunResults, basis, gather
@@ -65,7 +65,7 @@ def rank(
     The table holds the eight metrics, 95 % bootstrap intervals over seeds, and the probability of being the best; below
     it stand the ties, and what the ranking rests on.
     """
-    wanted = find_goal(goal, target)
+    wanted = wanted_goal(goal, target)
     with connect(dsn) as database:
         found, verdict = judged(database, run, stage, wanted)
     ranking = [standing.row for standing in verdict.standings]
@@ -84,7 +84,9 @@ def rank(
 
 def judged(database: Database, run: str, stage: str | None, goal: Goal) -> tuple[RunResults, Verdict]:
     """The results of a stored run and their verdict. Raises InputError where there is nothing to rank."""
-    found = gather(database, database.find_run(run), stage)
+    with naming("RUN"):
+        stored = database.find_run(run)
+    found = gather(database, stored, stage)
     return found, judge(rank_results(found.results(), goal), goal, np.random.default_rng(_SEED))
 
 

@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lrpolicy import zoo
-from lrpolicy.cli.common import console, data_folder, examples, json_option, note, print_json, read_solver, table
+from lrpolicy.cli.common import (
+    console,
+    data_folder,
+    examples,
+    json_option,
+    note,
+    print_json,
+    read_solver,
+    table,
+    wanted_goal,
+)
 from lrpolicy.database import Setting, connect
 from lrpolicy.database.stored import StoredRangeTest
 from lrpolicy.engines.description import describe
-from lrpolicy.goals import GOALS, Goal, find_goal
+from lrpolicy.goals import GOALS, Goal
 from lrpolicy.net import Net
 from lrpolicy.prototxt import messages, text
 from lrpolicy.recommend import Basis, NothingNearError, Recommendation, StoredRange, distance_text, stored_range
@@ -60,7 +70,7 @@ def recommend(
     what it rests on. For a solver the policies are carried over to its iterations, batch size and momentum. The range
     of good fixed rates is told where one is known, even where no policy is. Nothing is trained.
     """
-    wanted = find_goal(goal, target_top1)
+    wanted = wanted_goal(goal, target_top1)
     source = _read(target)
     setting = None if isinstance(source, Net) else _setting(source)
     folder = data_folder(target, data)

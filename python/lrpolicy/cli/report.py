@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from lrpolicy.cli.common import examples, json_option, print_json
+from lrpolicy.cli.common import examples, json_option, print_json, wanted_goal
 from lrpolicy.cli.rank import judged, ranking_options
 from lrpolicy.database import connect
-from lrpolicy.goals import find_goal
 from lrpolicy.reports.page import write_report
 from lrpolicy.reports.pictures import pictures, write_pictures
 
@@ -43,7 +42,7 @@ def report(
     It holds the recommendation and what that rests on, the ranked table, pictures, how everything was measured, and
     how to use the winner in Caffe, PyTorch, JAX and Keras. It has no script and fetches nothing.
     """
-    wanted = find_goal(goal, target)
+    wanted = wanted_goal(goal, target)
     with connect(dsn) as database:
         found, verdict = judged(database, run, stage, wanted)
     output = output or Path(f"lrpolicy-report-{found.run.id}.html")

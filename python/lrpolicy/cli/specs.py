@@ -9,6 +9,7 @@ from typing import Any
 
 from lrpolicy.cli.common import names_a_solver, read_solver
 from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.iterations import LAST_ITERATION
 from lrpolicy.policies import ADAPTIVE_POLICIES, Policy, read_settings, read_text
 from lrpolicy.schedules import Schedule
 from lrpolicy.solver.policy_fields import NESTED
@@ -76,6 +77,15 @@ def parse(target: str, settings: Sequence[str] = ()) -> Named:
         label = f"{Path(target).stem} ({solver.policy.name})"
         length = solver.message.max_iter or natural_length(solver.policy)
         return Named(label, solver.policy, length, test_interval=solver.message.test_interval)
+    try:
+        return _parse_policy(target, settings)
+    except InputError as error:
+        where = " ".join([target or '""', *(f"--set {setting}" for setting in settings)])
+        remedy = f"`lrpolicy explain {target.partition(':')[0]}` tells what its fields may be"
+        raise error.at(error.where or where, remedy) from None
+
+
+def _parse_policy(target: str, settings: Sequence[str]) -> Named:
     known, own = read_text(target)
     fields = set(example(known).info.parameters) | set(example(known).info.optional)
     shared = {key: value for key, value in read_settings(settings, where="--set").items() if key in fields}
@@ -94,7 +104,8 @@ def parse_all(targets: Iterable[str], settings: Sequence[str]) -> list[Named]:
     fields = {field for info in takers for field in (*info.parameters, *info.optional)}
     for key in read_settings(settings, where="--set"):
         if key not in fields:
-            raise InputError(f'no policy named here has "{key}"', where="--set", remedy=did_you_mean(key, fields))
+            remedy = did_you_mean(key, fields) or "name a policy; a solver has its own fields"
+            raise InputError(f'no policy named here has "{key}"', where="--set", remedy=remedy)
     return named
 
 
@@ -105,7 +116,7 @@ def natural_length(policy: AnyPolicy) -> int:
     lengths = [int(values.get("max_iter", 0)), 10 * int(values.get("stepsize", 0))]  # type: ignore[arg-type]
     if isinstance(steps, tuple) and steps:
         lengths.append(steps[-1] * 5 // 4)
-    return max(lengths) or _SHORTEST
+    return min(max(lengths) or _SHORTEST, LAST_ITERATION)
 
 
 def setting_text(policy: AnyPolicy, fields: Iterable[str]) -> str:

@@ -57,7 +57,7 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
     """Train SOLVER, a solver prototxt or the name of a set-up that lrpolicy ships, with the policy that it names.
 
     Measurements go to the screen as they are made. Snapshots are written where the solver says so, at the end, and on
-    Ctrl-C, after which --resume goes on bit for bit.
+    Ctrl-C or SIGTERM, after which --resume goes on bit for bit. A second Ctrl-C does not wait for that.
     """
     read = read_solver(solver)
     if options["snapshot_prefix"] is None and (read.message.snapshot or read.message.HasField("snapshot_prefix")):
@@ -70,7 +70,7 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
         outcome = load_engine(engine).train(job, screen)
     if outcome.status is TrialStatus.INTERRUPTED:
         kept = f"; go on with --resume {screen.snapshot}" if screen.snapshot else "; nothing was saved"
-        raise InterruptedRun(f"interrupted after {outcome.iterations} iterations{kept}")
+        raise InterruptedRun(f"interrupted after {outcome.iterations} iterations{kept}", screen.stopped_by)
     if as_json:
         snapshot = None if screen.snapshot is None else str(screen.snapshot)
         measurements = [asdict(measurement) for measurement in screen.measurements]
@@ -82,10 +82,11 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
 
 
 class _Screen:
-    """The observer of `lrpolicy train`: a progress bar, one line for each measurement, and Ctrl-C as a polite stop."""
+    """The observer of `lrpolicy train`: a progress bar, one line for each measurement, and signals as a polite stop."""
 
     def __init__(self, max_iter: int, *, quiet: bool) -> None:
-        self._quiet, self._interrupted = quiet, False
+        self._quiet = quiet
+        self.stopped_by = 0  # the signal's number
         self.snapshot: Path | None = None
         self.measurements: list[Measurement] = []
         self._bar = progress_bar("{task.completed}/{task.total} iterations")
@@ -125,12 +126,12 @@ class _Screen:
 
     def stopping(self) -> bool:
         """True after Ctrl-C or a termination signal."""
-        return self._interrupted
+        return self.stopped_by != 0
 
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        if self._interrupted:
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        if self.stopped_by and number == signal.SIGINT:  # in haste; SIGTERM may come twice without anyone's will
             raise KeyboardInterrupt
-        self._interrupted = True
+        self.stopped_by = self.stopped_by or number
 
 
 def _line(measurement: Measurement) -> str:

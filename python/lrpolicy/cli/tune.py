@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -14,25 +14,31 @@ from click.core import ParameterSource
 
 from lrpolicy import zoo
 from lrpolicy.cli.common import (
+    COUNT,
     ITERATIONS,
     SEED,
+    checked,
     console,
     data_folder,
     examples,
     json_option,
+    naming,
     note,
     print_json,
     read_solver,
     waiting,
+    wanted_goal,
 )
+from lrpolicy.cli.interruption import interrupted
 from lrpolicy.cli.progress import TuneProgress
-from lrpolicy.cli.tune_settings import Settings
+from lrpolicy.cli.tune_settings import Settings, functions_named
 from lrpolicy.cli.versions import hardware, versions
 from lrpolicy.database import Database, RunState, Setting, connect
 from lrpolicy.engines import load_engine
-from lrpolicy.errors import InputError, InterruptedRun, LrpolicyError, RunError
+from lrpolicy.errors import InputError, RunError
 from lrpolicy.evaluator import (
     SEARCHES,
+    Budget,
     Evaluator,
     NotPromoted,
     expected,
@@ -67,13 +73,14 @@ _RESULTS = Path("lrpolicy-results")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with the data: MNIST, CIFAR-10 or LMDB.")
 @click.option(
     "--policies",
+    callback=checked(functions_named),
     help="Names, or paper, adaptive, all.  [default: the paper's 13, or after a like task's ranking its five]",
 )
 @click.option("--max-iter", type=ITERATIONS, help="Iterations of a trial.  [default: the solver's max_iter]")
 @click.option("--scan-iter", type=ITERATIONS, help="Those of a range trial.  [default: a quarter of a trial, or less]")
 @click.option("--test-interval", type=ITERATIONS, help="Between measurements.  [default: the solver's]")
-@click.option("--candidates", type=click.IntRange(1), default=3, show_default=True, help="Candidates of each policy.")
-@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Fresh seeds of each finalist.")
+@click.option("--candidates", type=COUNT, default=3, show_default=True, help="Candidates of each policy.")
+@click.option("--seeds", type=COUNT, default=3, show_default=True, help="Fresh seeds of each finalist.")
 @click.option("--seed", type=SEED, default=1, show_default=True, help="The first seed.")
 @click.option(
     "--search",
@@ -82,7 +89,11 @@ _RESULTS = Path("lrpolicy-results")
     show_default=True,
     help="Shrink candidates to short rungs and promote the best, let Optuna ask and prune, or train each in full.",
 )
-@click.option("--budget", help='For all stages together: "20000" iterations, "30 epochs" or "10 minutes".')
+@click.option(
+    "--budget",
+    callback=checked(Budget.parse),
+    help='For all stages together: "20000" iterations, "30 epochs" or "10 minutes".',
+)
 @click.option(
     "--goal", type=click.Choice(list(GOALS)), default="accuracy", show_default=True, help="What the best means."
 )
@@ -122,6 +133,7 @@ def tune(
     """
     if target is None and not resume:
         raise InputError("tune needs a TARGET", remedy="give a solver prototxt or one of: " + ", ".join(zoo.names()))
+    wanted_goal(options["goal"], options["top1"])
     with connect(dsn) as database:
         if resume:
             run, settings = _unfinished(database, target)
@@ -142,25 +154,26 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
         task = load_engine(settings.engine).describe(job)
     if run is None:
         settings = settings if cold else _warmed(settings, database, task, settings.wanted(job))
-    plan = settings.plan(solver)
-    expected(plan, iterations_per_epoch(task, setting_of(job)))  # a budget that is too small is said before the run
+    with naming("--search"):
+        plan = settings.plan(solver)
+    with naming("--budget"):  # one that is too small is said before the run
+        expected(plan, iterations_per_epoch(task, setting_of(job)))
     if run is None:
         run = database.start_run(task, asdict(settings), versions=versions(), hardware=hardware())
     else:
         database.resume_run(run)
-    with LocalExecutor(settings.places) as executor:
-        evaluator = Evaluator(job, task, plan, executor, database, run, settings.engine, places=settings.places)
-        _follow(evaluator, settings, database)
-    ranking = evaluator.ranking()
-    title = f"{task.network.name} on {task.dataset.name}, {plan.max_iter} iterations"
-    out = out or _RESULTS / f"{Path(settings.target).stem}-{run}"
-    try:
-        files = write_results(out, title, solver, ranking, evaluator.measurements(), plan.max_iter, job.protocol)
-    except RunError as error:
-        database.finish_run(run, RunState.FAILED)
-        kept = f"what was measured is kept as run {run} in {database.where}"
-        raise RunError(f"{error}; {kept}, where `lrpolicy tune --resume` goes on") from error
-    database.finish_run(run, RunState.COMPLETED)
+    with _marked(run, database):
+        with LocalExecutor(settings.places) as executor:
+            evaluator = Evaluator(job, task, plan, executor, database, run, settings.engine, places=settings.places)
+            _follow(evaluator, settings)
+        ranking = evaluator.ranking()
+        title = f"{task.network.name} on {task.dataset.name}, {plan.max_iter} iterations"
+        out = out or _RESULTS / f"{Path(settings.target).stem}-{run}"
+        try:
+            files = write_results(out, title, solver, ranking, evaluator.measurements(), plan.max_iter, job.protocol)
+        except RunError as error:
+            raise RunError(f"{error}; {_kept(run, database)}, where `lrpolicy tune --resume` goes on") from error
+        database.finish_run(run, RunState.COMPLETED)
     verdict = judge(ranking, plan.goal, np.random.default_rng(0))
     if as_json:
         print_json(
@@ -225,25 +238,29 @@ def _spent_text(evaluator: Evaluator) -> str:
     return f"Spent {sum(spent.values())} iterations ({parts})" + (f" of a budget of {budget}" if budget else "")
 
 
-def _follow(evaluator: Evaluator, settings: Settings, database: Database) -> None:
-    """Run to the end, showing progress; mark the run when it does not get there."""
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+def _follow(evaluator: Evaluator, settings: Settings) -> None:
+    """Run to the end, showing progress."""
+    _announce(evaluator, settings)
+    with TuneProgress(evaluator) as progress:
+        for event in evaluator.evaluate():
+            progress.show(event)
+
+
+@contextmanager
+def _marked(run: int, database: Database) -> Iterator[None]:
+    """Mark the run when the `with` block does not get to its end."""
     try:
-        _announce(evaluator, settings)
-        with TuneProgress(evaluator) as progress:
-            for event in evaluator.evaluate():
-                progress.show(event)
-    except KeyboardInterrupt:
-        database.finish_run(evaluator.run, RunState.INTERRUPTED)
-        raise InterruptedRun(
-            f"interrupted; what was measured is kept as run {evaluator.run} in {database.where}; "
-            "`lrpolicy tune --resume` goes on from there"
-        ) from None
-    except LrpolicyError:
-        database.finish_run(evaluator.run, RunState.FAILED)
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+        yield
+    except BaseException as end:
+        outside = isinstance(end, KeyboardInterrupt | SystemExit | BrokenPipeError)  # the last two: no reader is left
+        database.finish_run(run, RunState.INTERRUPTED if outside else RunState.FAILED)
+        if not isinstance(end, KeyboardInterrupt):
+            raise
+        raise interrupted(end, f"; {_kept(run, database)}; `lrpolicy tune --resume` goes on from there") from None
+
+
+def _kept(run: int, database: Database) -> str:
+    return f"what was measured is kept as run {run} in {database.where}"
 
 
 def _announce(evaluator: Evaluator, settings: Settings) -> None:
@@ -262,10 +279,6 @@ def _announce(evaluator: Evaluator, settings: Settings) -> None:
         note(f"at most {layout.iterations + (scan.cost if scan else 0)} iterations{budget}")
     else:
         note(f"a budget of {evaluator.plan.budget}, laid out once the speed is known")
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _unfinished(database: Database, target: str | None) -> tuple[int, Settings]:

@@ -76,11 +76,12 @@ class Settings:
         Raises InputError for a policy that has no candidates, or observes test passes where the solver has none.
         """
         max_iter = self.max_iter or solver.message.max_iter
-        functions = self.leaders or paper_functions() if self.policies is None else _functions(self.policies)
+        functions = self.leaders or paper_functions() if self.policies is None else functions_named(self.policies)
         for name in functions:
             if solver.message.test_interval < 1 and observes_tests(name):
-                rule = f'--policies: "{name}" observes the loss of each test pass, and the solver has none'
-                raise InputError(rule, remedy="give --test-interval, the iterations of an epoch")
+                rule = f'"{name}" observes the loss of each test pass, and the solver has none'
+                remedy = "give --test-interval, the iterations of an epoch"
+                raise InputError(rule, where="--policies", remedy=remedy)
         return Plan(
             functions=tuple(functions),
             max_iter=max_iter,
@@ -95,15 +96,23 @@ class Settings:
         )
 
 
-def _functions(names: str) -> list[str]:
-    """The functions named: by name, `paper` for its 13, `adaptive` for those that observe the training, or `all`."""
+def functions_named(names: str) -> list[str]:
+    """The functions named: by name, `paper` for its 13, `adaptive` for those that observe the training, or `all`.
+
+    Raises InputError for an unknown name, and where there is none.
+    """
     groups = {"paper": paper_functions(), "adaptive": adaptive_functions()}
-    groups["all"] = [*groups["paper"], *groups["adaptive"]]
+    groups["all"] = known = [*groups["paper"], *groups["adaptive"]]
     functions = []
     for name in (name.strip() for name in names.split(",") if name.strip()):
-        functions += groups[name] if name in groups else [canonical_name(name)[0]]
-    known = groups["all"]
-    for name in functions:
-        if name not in known:
-            raise InputError(f'--policies: "{name}" is not tuned', remedy=did_you_mean(name, known))
+        try:
+            found = groups[name] if name in groups else [canonical_name(name)[0]]
+        except InputError:
+            found = []
+        if not found or not set(found) <= set(known):
+            raise InputError(f'"{name}" is no policy that can be tuned', remedy=did_you_mean(name, [*known, *groups]))
+        functions += found
+    if not functions:
+        remedy = "name some as in inv,tri2,sin2, or say paper, adaptive or all"
+        raise InputError("a tuning run needs at least one policy", got=f'"{names}"', remedy=remedy)
     return list(dict.fromkeys(functions))

@@ -21,6 +21,7 @@ from lrpolicy.records import Measurement, Task, TrialOutcome, TrialSpec, TrialSt
 
 _RECONNECT_SECONDS = 30.0
 _RECONNECT_PAUSE_SECONDS = 0.2
+_LISTED = "`lrpolicy db runs` lists them"
 _UNFINISHED = (TrialStatus.PLANNED, TrialStatus.RUNNING)
 T = TypeVar("T")
 
@@ -125,13 +126,13 @@ class Database:
             found = self._runs("WHERE run.id = (SELECT max(id) FROM lrpolicy.run WHERE origin IS NULL)", [])
         else:
             if not str(run).isdecimal():
-                raise InputError("a run is named by its number, or latest", got=repr(run))
+                raise InputError("a run is named by its number, or latest", got=repr(run), remedy=_LISTED)
             found = self._runs("WHERE run.id = %s::numeric", [str(run)])
         if not found:
             rule = "no run is stored yet" if run == "latest" else f"there is no run {run}"
             if run == "latest" and self.runs():
-                rule = "every run is imported, and latest means one of your own; name one that `lrpolicy db runs` lists"
-            raise InputError(rule, where=self.where)
+                rule = "every run is imported, and latest means one of your own"
+            raise InputError(rule, where=self.where, remedy=_LISTED)
         return found[0]
 
     def runs(self) -> list[StoredRun]:

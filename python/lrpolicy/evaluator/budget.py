@@ -41,7 +41,8 @@ class Budget:
         if self.unit not in UNITS:
             raise InputError(f'a budget has no unit "{self.unit}"', remedy=did_you_mean(self.unit, UNITS))
         if not 0 < self.amount < math.inf:
-            raise InputError("a budget is a number above 0", got=f"{self.amount:g}")
+            remedy = 'write for example "20000", "30 epochs" or "10 minutes"'
+            raise InputError("a budget is a number above 0", got=f"{self.amount:g}", remedy=remedy)
 
     @classmethod
     def parse(cls, text: str) -> Budget:

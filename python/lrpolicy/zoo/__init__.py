@@ -32,7 +32,7 @@ def find(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
     if text in names():
         return solver_path(text)
-    if Path(text).exists():
+    if text and Path(text).exists():
         return Path(text)
     rule = "there is no such solver file" if text.endswith(".prototxt") or "/" in text else "no such solver"
-    raise InputError(rule, where=text, remedy=did_you_mean(text, names()))
+    raise InputError(rule, where=text or '""', remedy=did_you_mean(text, names()))

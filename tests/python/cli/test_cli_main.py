@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 import pytest
@@ -29,6 +33,7 @@ def install(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (InputError("rule", where="file:3", got=1, remedy="do this"), 2, "file:3: rule, got 1; do this"),
         (RunError("the disk is full"), 1, "the disk is full"),
         (InterruptedRun("stored"), 130, "stored"),
+        (InterruptedRun("stored", signal.SIGTERM), 143, "stored"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (click.Abort(), 130, "interrupted"),
         (
@@ -66,7 +71,7 @@ def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         (["zzzz"], ["known: data, db, doctor, explain"]),
         (["policies", "--jsno"], ["lrpolicy policies:", "--json", "see lrpolicy policies --help"]),
         (["rate"], ["Missing argument 'SOLVER'"]),
-        (["plot", "tri", "--max-iter", "0"], ["--max-iter", "x>=1"]),
+        (["plot", "tri", "--max-iter", "0"], ["--max-iter", "1<=x<="]),
     ],
 )
 def test_usage_errors(arguments: Sequence[str], parts: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,11 +107,54 @@ def run_in_bash(command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_reader_that_leaves_early_gets_no_message() -> None:
-    done = run_in_bash("lrpolicy policies --json | true; exit ${PIPESTATUS[0]}")
-    assert (done.returncode, done.stderr) == (1, "")
+@pytest.mark.parametrize("arguments", ["policies --json", "explain tri2", "plot tri", "--help", "tune --help"])
+def test_a_reader_that_leaves_early_gets_no_message(arguments: str) -> None:
+    """128 + SIGPIPE, as of cat and grep: neither done nor a failed run."""
+    done = run_in_bash(f"lrpolicy {arguments} | true; exit ${{PIPESTATUS[0]}}")
+    told = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
+    assert (done.returncode, told) == (141, [])
+
+
+def test_a_reader_that_left_does_not_hide_that_the_input_was_wrong() -> None:
+    assert run_in_bash("lrpolicy polices 2>&1 >/dev/null | true; exit ${PIPESTATUS[0]}").returncode == 2
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_take_everything(closed: str) -> None:
+    assert run_in_bash(f"lrpolicy policies {closed}").returncode == 0
+    assert run_in_bash(f"lrpolicy polices {closed}").returncode == 2
 
 
 def test_a_full_disk_is_one_line() -> None:
     done = run_in_bash("lrpolicy policies --json > /dev/full")
     assert (done.returncode, done.stderr) == (1, "standard output: No space left on device\n")
+
+
+class Terminates(click.Command):
+    """A command that gets signals from outside, and puts things away in the end."""
+
+    put_away = False
+
+    def invoke(self, ctx: click.Context) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # timeout sends it to the process, then to the group
+            self.put_away = True
+
+
+def test_sigterm_is_one_line_and_its_own_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, handler = Terminates("terminates"), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cli._Commands, "get_command", lambda *_: command)
+    assert cli.run(["policies"]) == 143
+    assert capsys.readouterr() == ("", "interrupted\n")
+    assert command.put_away
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_commands_run_in_other_threads_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with ThreadPoolExecutor(1) as pool:  # where no signal can be listened to
+        assert pool.submit(cli.run, ["policies"]).result() == 0

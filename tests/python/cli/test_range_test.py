@@ -13,6 +13,7 @@ from lrpolicy.cli import run
 from lrpolicy.database import connect
 from lrpolicy.database.range_tests import stored_range_tests
 from lrpolicy.database.recommend import stored_tasks
+from lrpolicy.errors import RunError
 
 QUADRATIC = ["--engine", "support.quadratic_engine:QuadraticEngine", "--seeds", "2", "--workers", "2"]
 
@@ -145,11 +146,21 @@ def test_no_interval_is_a_failed_run_that_says_what_was_tried(capsys, here, engi
     [
         (["digitz"], 'did you mean "digits"'),
         (["digits", "--low", "1", "--high", "0.1"], "0 < low < high, got low 1, high 0.1"),
-        (["digits", "--low", "nan"], "0 < low < high"),
         (["digits", "--plot", "x.bmp"], "a picture is a .png, .svg or .pdf file"),
         (["digits", "--plot", "nowhere/x.png"], "nowhere: no such folder"),
-        (["digits", "--method", "fix", "--budgets", "1,two"], '--budgets takes whole numbers of epochs, got "1,two"'),
-        (["digits", "--method", "fix", "--budgets", "0"], "1 epoch or more"),
+        (
+            ["digits", "--low", "nan"],
+            "--low and --high: a sweep needs finite rates, 0 < low < high, got low nan, high 10; for",
+        ),
+        (
+            ["digits", "--budgets", "1,two"],
+            '--budgets: these are whole numbers of epochs, from 1 to 99999, got "1,two"; for',
+        ),
+        (["digits", "--budgets", "0"], 'got "0"; for example 1,2,4'),
+        (["digits", "--budgets", ""], 'got ""; for example 1,2,4'),
+        (["digits", "--budgets", "9" * 30], "--budgets: these are whole numbers of epochs"),
+        (["digits", "--seeds", "9" * 30], "--seeds"),
+        ([""], '"": no such solver; known: '),
         (["digits", "--iterations", "5"], "5 is not in the range 30<=x"),
         (["digits", "--method", "smit"], "'smit' is not one of 'smith', 'fix'"),
         (["digits", "--weights", "none.caffemodel"], "none.caffemodel"),
@@ -165,13 +176,46 @@ def test_wrong_input_is_refused_in_one_line(capsys, here, arguments, rule):
     assert not list(here.iterdir())
 
 
-def test_an_interruption_ends_it(here):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_it(here, number):
     slow = [sys.executable, "-m", "lrpolicy", "range-test", "digits", "--iterations", "100000", "--high", "0.02"]
     process = subprocess.Popen(slow, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=here)
     assert process.stderr.readline().startswith("sweep: 5 trainings")
     time.sleep(0.5)
-    os.kill(process.pid, signal.SIGTERM)
+    os.kill(process.pid, number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
-    assert "interrupted; a range test keeps nothing" in err
+    assert (process.returncode, out) == (128 + number, "")
+    assert err.splitlines()[-1] == "interrupted; a range test keeps nothing before its end, start it again"
     assert not list(here.iterdir())
+
+
+def terminated(*_, **__):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+
+def without_room(*_, **__):
+    raise RunError("range-test-digits.png: cannot be written: No space left on device")
+
+
+def without_reader(*_, **__):
+    raise BrokenPipeError
+
+
+@pytest.mark.parametrize(
+    ("step", "ending", "status", "told"),
+    [
+        ("plot_range", terminated, 143, "interrupted while its result was shown, kept and drawn"),
+        ("plot_range", without_room, 1, "range-test-digits.png: cannot be written: No space left on device"),
+        ("_print", terminated, 143, "interrupted while its result was shown, kept and drawn"),
+        ("_print", without_reader, 141, "note: kept as range test "),
+    ],
+)
+def test_what_was_measured_is_kept_whatever_becomes_of_the_rest(capsys, monkeypatch, step, ending, status, told):
+    before = kept()
+    monkeypatch.setattr(f"lrpolicy.cli.range_test.{step}", ending)
+    ended, out, err = call(capsys, "digits", *QUADRATIC, "--no-confirm")
+    assert ended == status
+    assert err.splitlines()[-1].startswith(told)
+    assert ("In a solver: base_lr:" in out) == (step != "_print")
+    assert len(kept()) == len(before) + 1

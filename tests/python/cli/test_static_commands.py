@@ -216,7 +216,8 @@ def test_values_of_adaptive_policies_on_the_command_line(capsys: pytest.CaptureF
     shown = output_json(capsys, "explain", "tlr:variant=newton,per_tensor=true,epoch=9")
     assert shown["policy"] == {"lr_policy": "tlr", "base_lr": 0.1, "variant": "newton", "per_tensor": True, "epoch": 9}
     assert 'lr_policy_param { variant: "newton" per_tensor: true epoch: 9 }' in shown["prototxt"]
-    assert complaint(capsys, "explain", "tlr:per_tensor=yes").endswith('per_tensor must be true or false, got "yes"')
+    wrong = complaint(capsys, "explain", "tlr:per_tensor=yes")
+    assert wrong.startswith('tlr:per_tensor=yes: per_tensor must be true or false, got "yes"; `lrpolicy explain tlr`')
     assert "by_oscillate" in complaint(capsys, "plot", "seq3", "--set", "strategy=by_ocillate")
 
 
@@ -225,6 +226,7 @@ def test_how_long_a_picture_is() -> None:
     assert specs.parse("poly:max_iter=123").length == 123
     assert specs.parse("multistep:stepvalue=100,stepvalue=200").length == 250
     assert specs.parse("fixed").length == 10_000
+    assert specs.parse(f"tri:stepsize={2**50}").length == 2**50  # no rate is known beyond
 
 
 @pytest.mark.parametrize(
@@ -241,7 +243,18 @@ def test_how_long_a_picture_is() -> None:
         (["tri2:stepsize=0"], "stepsize must be"),
         (["tri2:stepsize=2.5"], 'tri2:stepsize=2.5: stepsize must be a whole number, got "2.5"'),
         (["tri2:stepsize=1,stepsize=2"], "stepsize is given twice, got 1 and 2"),
-        (["tri2:max_lr=nan"], "max_lr must be"),
+        (
+            ["tri2:max_lr=nan"],
+            "tri2:max_lr=nan: max_lr must be a number from 0 to 1e100, got nan; `lrpolicy explain tri2`",
+        ),
+        (["tri2", "--set", "max_lr=nan"], "tri2 --set max_lr=nan: max_lr must be a number"),
+        ([""], '"": lr_policy "" is unknown'),
+        (["digits", "--set", "base_lr=1"], '--set: no policy named here has "base_lr"; name a policy'),
+        (["tri", "--max-iter", "9" * 20], "--max-iter"),
+        (
+            ["fixed:base_lr=nan >> fixed"],
+            "fixed:base_lr=nan: base_lr must be a number from 0 to 1e100, got nan; `lrpolicy plot",
+        ),
         (["tri2:max_lr=x"], 'max_lr must be a number, got "x"'),
         (["tri", "tri"], '"tri" is named twice; give each its own values, as in tri:base_lr=0.01'),
         (["multistep:stepvalue=20,stepvalue=10"], "stepvalue"),

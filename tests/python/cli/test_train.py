@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -68,14 +69,17 @@ def test_going_on_from_a_snapshot_equals_never_having_stopped(folder, capsys):
     assert (folder / "part_iter_40.caffemodel").read_bytes() == (folder / "whole_iter_40.caffemodel").read_bytes()
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(folder):
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM]])
+def test_signals_save_and_say_how_to_go_on(folder, signals):
     command = [sys.executable, "-m", "lrpolicy", "train", "digits", "--max-iter", "1000000", "--test-interval", "20"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "Iteration 20" in process.stderr.readline() + process.stderr.readline()
-        process.send_signal(signal.SIGINT)
+        for number in signals:
+            process.send_signal(number)
+            time.sleep(0.01)
         last = process.stderr.read().splitlines()[-1]
-        assert process.wait(30) == 130
+        assert process.wait(30) == 128 + signals[0]
     snapshot = last.split("--resume ")[-1]
     assert last.startswith("interrupted after ")
     iteration = int(snapshot.removesuffix(".solverstate").rsplit("_", 1)[-1])

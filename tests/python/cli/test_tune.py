@@ -14,7 +14,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from lrpolicy.cli import run, tune
-from lrpolicy.cli.tune_settings import _functions
+from lrpolicy.cli.tune_settings import functions_named
 from lrpolicy.database import RunState, connect
 from lrpolicy.database.embedded import EmbeddedServer
 from lrpolicy.errors import RunError
@@ -128,16 +128,22 @@ def test_the_last_line_says_where_everything_is(folder, home, capsys):
 
 
 def test_paper_names_are_understood_and_unknown_ones_refused(folder, capsys):
-    assert run(["tune", "digits", "--policies", "FIX,tri3", *FAKE]) == 2
-    assert 'lr_policy "tri3" is unknown' in capsys.readouterr().err
-    assert run(["tune", "digits", "--policies", "sigmoid", *FAKE]) == 2
-    assert '--policies: "sigmoid" is not tuned; known: aslr, cos' in capsys.readouterr().err
+    for names, rule in {
+        "FIX,tri3": '--policies: "tri3" is no policy that can be tuned; known: adaptive, all, aslr, cos',
+        "sigmoid": '--policies: "sigmoid" is no policy that can be tuned',
+        "": '--policies: a tuning run needs at least one policy, got ""; name some as in inv,tri2,sin2, or say paper',
+        " , ": '--policies: a tuning run needs at least one policy, got " , "',
+    }.items():
+        assert run(["tune", "digits", "--policies", names, *FAKE]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(rule)
+        assert told.count("\n") == 1
 
 
 def test_groups_of_policies() -> None:
-    every = _functions("all")
+    every = functions_named("all")
     assert every[:13] == paper_functions() and every[13:] == [*ADAPTIVE_POLICIES]
-    assert _functions("adaptive,fixed,ASLR") == [*ADAPTIVE_POLICIES, "fixed"]
+    assert functions_named("adaptive,fixed,ASLR") == [*ADAPTIVE_POLICIES, "fixed"]
 
 
 def test_no_target(capsys):
@@ -170,7 +176,7 @@ def test_an_interrupted_run_keeps_what_it_measured_and_goes_on(folder, home, num
             assert process.poll() is None
         process.send_signal(number)
         error = process.stderr.read()
-        assert process.wait(30) == 130, error
+        assert process.wait(30) == 128 + number, error
         assert "lrpolicy tune --resume" in error.splitlines()[-1]
         stored = database.runs()[-1]
         assert stored.state is RunState.INTERRUPTED
@@ -285,15 +291,20 @@ def test_wrong_budgets_goals_and_targets(folder, home, capsys):
     with connect() as database:
         before = len(database.runs())
         for arguments, message in {
-            ("--budget", "soon"): 'a budget is a number of iterations, epochs or minutes, got "soon"',
-            ("--goal", "iterations"): 'goal "iterations" needs a target; give the Top-1 to reach, for example 0.97',
-            ("--target", "97"): 'goal "accuracy" takes no target',
-            ("--goal", "iterations", "--target", "97"): "a target is a Top-1 above 0 and at most 1, got 97.0",
+            ("--budget", "0"): '--budget: a budget is a number above 0, got 0; write for example "20000"',
+            ("--budget", ""): '--budget: a budget is a number of iterations, epochs or minutes, got ""',
+            ("--budget", "soon"): '--budget: a budget is a number of iterations, epochs or minutes, got "soon"',
+            (
+                "--goal",
+                "iterations",
+            ): '--goal: goal "iterations" needs a target; give the Top-1 to reach, for example 0.97',
+            ("--target", "97"): '--target: goal "accuracy" takes no target',
+            ("--goal", "iterations", "--target", "97"): "--target: a target is a Top-1 above 0 and at most 1, got 97.0",
         }.items():
             assert run(["tune", "digits", *LONG, *arguments]) == 2
             assert message in capsys.readouterr().err
         assert run(["tune", "digits", *LONG, "--budget", "1000"]) == 2
-        assert "the budget is too small" in capsys.readouterr().err
+        assert "--budget: the budget is too small" in capsys.readouterr().err
         assert len(database.runs()) == before
 
 
@@ -302,6 +313,8 @@ def test_wrong_budgets_goals_and_targets(folder, home, capsys):
     [
         (["--out", "notes.txt/out"], "notes.txt/out: cannot be written: Not a directory; give another folder"),
         (["--seed", "9" * 25], "--seed"),
+        (["--seeds", "9" * 25], "--seeds"),
+        (["--candidates", "10001"], "--candidates"),
         (["--max-iter", "1" + "0" * 20], "--max-iter"),
     ],
 )
