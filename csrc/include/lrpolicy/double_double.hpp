@@ -43,6 +43,18 @@ LRPOLICY_FUNCTION DoubleDouble two_product(double a, double b) {
 #endif
 }
 
+// a * b - 1 rounded once, for 1/2 <= a * b <= 2.
+LRPOLICY_FUNCTION double product_less_one(double a, double b) {
+#if defined(__CUDA_ARCH__)
+  return __fma_rn(a, b, -1);
+#elif defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+  return __builtin_fma(a, b, -1);
+#else
+  const DoubleDouble product = two_product(a, b);
+  return (product.hi - 1) + product.lo;
+#endif
+}
+
 LRPOLICY_FUNCTION DoubleDouble add(DoubleDouble a, DoubleDouble b) {
   const DoubleDouble high = two_sum(a.hi, b.hi);
   const DoubleDouble low = two_sum(a.lo, b.lo);
@@ -64,6 +76,12 @@ LRPOLICY_FUNCTION DoubleDouble loose_product(DoubleDouble a, DoubleDouble b) {
 LRPOLICY_FUNCTION DoubleDouble loose_product(DoubleDouble a, double b) {
   const DoubleDouble product = two_product(a.hi, b);
   return {product.hi, product.lo + a.lo * b};
+}
+
+// The same for factors whose lo are large themselves: lo * lo is not left out.
+LRPOLICY_FUNCTION DoubleDouble product_of_loose(DoubleDouble a, DoubleDouble b) {
+  const DoubleDouble product = two_product(a.hi, b.hi);
+  return {product.hi, product.lo + (a.hi * b.lo + a.lo * (b.hi + b.lo))};
 }
 
 LRPOLICY_FUNCTION DoubleDouble multiply(DoubleDouble a, DoubleDouble b) {

@@ -7,6 +7,7 @@
 #ifndef LRPOLICY_POLICY_HPP_
 #define LRPOLICY_POLICY_HPP_
 
+#include <cmath>
 #include <lrpolicy/elementary.hpp>
 
 namespace lrpolicy {
@@ -30,29 +31,26 @@ struct Policy {
   DoubleDouble log2_gamma;  // -2000 for gamma = 0, so that gamma^0 = 1 and gamma^t = 0
 };
 
+// t - n l, exactly, for a whole n near t/l: from -l to l, nearer to zero than l/2 but for the rounding of the estimate.
 struct Division {
-  double quotient, remainder;
+  double n, rest;
 };
 
-// t = quotient * l + remainder, exactly: the estimate errs by one at most, and the remainder tells.
-LRPOLICY_FUNCTION Division divide_whole(double t, double l, double inverse) {
-  const double estimate = floor_of(t * inverse), rest = t - estimate * l;
-  const double correction = rest < 0 ? -1 : rest >= l ? 1 : 0;
-  return {estimate + correction, rest - correction * l};
+LRPOLICY_FUNCTION Division divide(double t, double l, double inverse) {
+  const double n = (t * inverse + kRounder) - kRounder;
+  return {n, t - n * l};
 }
 
-// The steps done, floor(t/l), and the iterations since.
-LRPOLICY_FUNCTION Division steps(const Policy& p, double t) { return divide_whole(t, p.length, p.inverse.hi); }
+LRPOLICY_FUNCTION double floor_of(Division t_by_l) { return t_by_l.rest < 0 ? t_by_l.n - 1 : t_by_l.n; }
 
-// The cycles of 2l iterations done, and the iterations since.
-LRPOLICY_FUNCTION Division cycles(const Policy& p, double t) {
-  return divide_whole(t, 2 * p.length, 0.5 * p.inverse.hi);
-}
+// By steps of l, and by cycles of 2l iterations.
+LRPOLICY_FUNCTION Division steps(const Policy& p, double t) { return divide(t, p.length, p.inverse.hi); }
+LRPOLICY_FUNCTION Division cycles(const Policy& p, double t) { return divide(t, 2 * p.length, 0.5 * p.inverse.hi); }
 
 // The triangle wave of period 2l and height l: the distance from t to the nearest multiple of 2l.
 LRPOLICY_FUNCTION double fold(const Policy& p, double t) {
-  const double r = cycles(p, t).remainder;
-  return r <= p.length ? r : 2 * p.length - r;
+  const double distance = std::fabs(cycles(p, t).rest);
+  return distance <= p.length ? distance : 2 * p.length - distance;
 }
 
 // m/l for a whole m.
@@ -65,12 +63,12 @@ LRPOLICY_FUNCTION DoubleDouble gamma_to_the(const Policy& p, double n) {
 
 // 2^(-floor(t/(2l))), 0 below 2^-1022.
 LRPOLICY_FUNCTION double halving(const Policy& p, double t) {
-  return power_of_two(clamp(-cycles(p, t).quotient, kZeroExponent, 0));
+  return power_of_two(clamp(-floor_of(cycles(p, t)), kZeroExponent, 0));
 }
 
 LRPOLICY_FUNCTION DoubleDouble fixed(const Policy&, double) { return exact(1); }
 
-LRPOLICY_FUNCTION DoubleDouble step(const Policy& p, double t) { return gamma_to_the(p, steps(p, t).quotient); }
+LRPOLICY_FUNCTION DoubleDouble step(const Policy& p, double t) { return gamma_to_the(p, floor_of(steps(p, t))); }
 
 LRPOLICY_FUNCTION DoubleDouble multistep(const Policy& p, double t) {
   double passed = 0;
@@ -89,9 +87,9 @@ LRPOLICY_FUNCTION DoubleDouble inv(const Policy& p, double t) {
 
 // Zero from max_iter on (one for p = 0), where Caffe has NaN beyond it.
 LRPOLICY_FUNCTION DoubleDouble poly(const Policy& p, double t) {
-  const double left = p.length - t;
-  const double alive = left > 0 || p.parameters.power == 0 ? 1 : 0;
-  return scale(power_of(fraction(p, left > 1 ? left : 1), p.parameters.power), alive);
+  const double left = p.length - t, power = p.parameters.power;
+  const DoubleDouble y = loose_product(log2_of(fraction(p, left > 1 ? left : 1)), power);
+  return exp2_of({left > 0 || power == 0 ? y.hi : kZeroExponent, y.lo});
 }
 
 LRPOLICY_FUNCTION DoubleDouble tri(const Policy& p, double t) { return fraction(p, fold(p, t)); }
@@ -107,29 +105,29 @@ LRPOLICY_FUNCTION DoubleDouble sin(const Policy& p, double t) { return sine_of_q
 LRPOLICY_FUNCTION DoubleDouble sin2(const Policy& p, double t) { return scale(sin(p, t), halving(p, t)); }
 
 LRPOLICY_FUNCTION DoubleDouble sinexp(const Policy& p, double t) {
-  return loose_product(gamma_to_the(p, t), sin(p, t));
+  return product_of_loose(gamma_to_the(p, t), sin(p, t));
 }
 
-// (1 + cos(2 pi t/l))/2 = cos^2(pi r/l) = sin^2(pi/2 * |l - 2r|/l), r = t mod l: nothing cancels near the zero.
+// (1 + cos(2 pi t/l))/2 = cos^2(pi r/l) = sin^2(pi/2 * |l - 2r|/l), r the distance from t to the nearest multiple of l:
+// nothing cancels near the zero.
 LRPOLICY_FUNCTION DoubleDouble cos(const Policy& p, double t) {
-  const double from_zero = p.length - 2 * steps(p, t).remainder;
-  const DoubleDouble root = sine_of_quarters(fraction(p, from_zero < 0 ? -from_zero : from_zero));
-  return loose_product(root, root);
+  const double from_zero = std::fabs(p.length - 2 * std::fabs(steps(p, t).rest));
+  const DoubleDouble root = sine_of_quarters(fraction(p, from_zero));
+  return product_of_loose(root, root);
 }
 
 // 1/(1 + e^x), x = gamma (l - t), by way of q = e^-|x|, which cannot overflow: rises for gamma > 0.
 LRPOLICY_FUNCTION DoubleDouble sigmoid(const Policy& p, double t) {
   const double l_less_t = p.length - t;
-  const double distance = l_less_t < 0 ? -l_less_t : l_less_t;
-  const DoubleDouble q = exp2_of(loose_product(two_product(-p.parameters.gamma, distance), log2_of_e()));
+  const DoubleDouble q = exp2_of(loose_product(two_product(-p.parameters.gamma, std::fabs(l_less_t)), log2_of_e()));
   const DoubleDouble above = {l_less_t > 0 ? q.hi : 1, l_less_t > 0 ? q.lo : 0};
   return loose_divide(above, add(q, 1));
 }
 
-// |k0 - k1| * g + min(k0, k1), rounded once, not below min_lr.
+// |k0 - k1| * g + min(k0, k1), rounded once, not below min_lr. g.lo is often known last, so it comes last.
 LRPOLICY_FUNCTION double rate_of(const Policy& p, DoubleDouble g) {
-  const DoubleDouble height = loose_product(g, p.span), sum = two_sum(height.hi, p.low);
-  const double eta = sum.hi + (sum.lo + height.lo);
+  const DoubleDouble height = two_product(g.hi, p.span.hi), sum = two_sum(height.hi, p.low);
+  const double eta = sum.hi + ((sum.lo + (height.lo + g.hi * p.span.lo)) + g.lo * p.span.hi);
   return eta < p.parameters.min_lr ? p.parameters.min_lr : eta;
 }
 
