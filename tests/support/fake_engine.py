@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import signal
+import tempfile
 import time
+from pathlib import Path
 
 from lrpolicy.engines.base import Observer, TrainingJob
 from lrpolicy.errors import InputError
@@ -24,7 +26,10 @@ def accuracy(rate: float, seed: int) -> float:
 
 
 class FakeEngine:
-    """Deterministic outcomes. Seeds 666 (killed), 667 (raises), 668 (wrong input) and 669 (runs for ever) misbehave."""
+    """Deterministic outcomes. Seeds misbehave.
+
+    666 is killed, 667 raises, 668 is wrong input, 669 runs for ever, 670 leaves a temporary file behind.
+    """
 
     name = "fake"
 
@@ -39,6 +44,8 @@ class FakeEngine:
             raise OSError("the disk caught fire")
         if job.seed == 668:
             raise InputError("this job cannot be trained", where="net.prototxt:3")
+        if job.seed == 670:
+            (Path(tempfile.gettempdir()) / "left behind").touch()
         while job.seed == 669:
             if observer.stopping():
                 return TrialOutcome(TrialStatus.INTERRUPTED, 0, 0.0)

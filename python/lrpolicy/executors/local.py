@@ -2,7 +2,8 @@
 
 A worker speaks over one pipe: jobs come in, events go out, and the pipe's end is how either side learns that the other
 is gone. A trial whose worker dies is begun again in another; one that takes three workers with it is a FAILED outcome
-that says how the last one died. The run goes on.
+that says how the last one died. The run goes on. Temporary files lie in a folder of the worker's, which is removed by
+whichever side outlives the other.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -104,7 +107,8 @@ class _Worker:
 
     def __init__(self) -> None:
         self.connection, other = _SPAWN.Pipe()
-        self.process = _SPAWN.Process(target=_serve, args=(other,), daemon=True)
+        self.folder = tempfile.mkdtemp(prefix="lrpolicy-worker-")
+        self.process = _SPAWN.Process(target=_serve, args=(other, self.folder), daemon=True)
         self.process.start()
         other.close()
 
@@ -118,8 +122,13 @@ class _Worker:
             message: Event | LrpolicyError = self.connection.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
+            self.remove_folder()
             return _Died(_exit_text(self.process.exitcode))
         return message
+
+    def remove_folder(self) -> None:
+        """Remove what the process, which has ended, may have left."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _exit_text(exitcode: int | None) -> str:
@@ -143,6 +152,7 @@ def _stop(workers: Iterable[_Worker]) -> None:
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
+        worker.remove_folder()
 
 
 class _PipeObserver:
@@ -176,8 +186,17 @@ class _PipeObserver:
             self._stopping = True
 
 
-def _serve(connection: Any) -> None:
-    """A worker's whole life: take a job, train it, say how it ended, until the pipe closes."""
+def _serve(connection: Any, folder: str) -> None:
+    """A worker's whole life: its temporary files lie in `folder`, and end with it."""
+    tempfile.tempdir = folder
+    try:
+        _take_jobs(connection)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take_jobs(connection: Any) -> None:
+    """Take a job, train it, say how it ended, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two trials on two cores must not spin against each other
     engines: dict[str, Any] = {}

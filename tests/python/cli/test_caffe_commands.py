@@ -139,7 +139,7 @@ def test_killing_caffe_ends_a_tuning_run_that_then_goes_on(environment: dict[str
         finals = [trial for trial in database.trials(run=run.id) if trial.spec.stage == "final"]
         assert len(finals) == 4
         assert {trial.spec.engine for trial in finals} == {"caffe"}
-    assert not list(tmp_path.glob("lrpolicy-caffe-*"))
+    assert not list(tmp_path.glob("lrpolicy-*"))
 
 
 def test_a_caffe_whose_tuner_was_killed_ends_by_itself(environment: dict[str, str], tmp_path: Path) -> None:

@@ -68,6 +68,20 @@ def test_a_trial_whose_worker_is_killed_is_begun_again():
         assert outcomes(executor, [(3, job())])[3].status is TrialStatus.COMPLETED
 
 
+@pytest.mark.parametrize("killed", [True, False])
+def test_no_temporary_files_are_left(tmp_path, monkeypatch, killed):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with LocalExecutor(1) as executor:
+        for event in executor.run(ENGINE, [(1, job(seed=670))]):
+            (folder,) = tmp_path.iterdir()
+            if killed and type(event) is Measured:
+                assert [path.name for path in folder.iterdir()] == ["left behind"]
+                (child,) = _children()
+                os.kill(child, signal.SIGKILL)
+                killed = False
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_idle_worker_that_is_killed_costs_nothing():
     with LocalExecutor(1) as executor:
         outcomes(executor, [(1, job())])
