@@ -163,13 +163,14 @@ void bind_stateful(py::module_& module) {
   py::class_<Tlr>(module, "TlrCore")
       .def(py::init([](const std::string& variant, const std::string& source, double base_lr, double bound,
                        std::optional<double> eta, double window, std::int64_t epoch_iterations, double min_lr,
-                       double max_lr, double divergence, const Reals& lr_mult, bool per_tensor) {
+                       double max_lr, double divergence, const Reals& lr_mult, bool per_tensor,
+                       double restart_below) {
              return make_tlr({variant, source, base_lr, bound, eta.value_or(std::nan("")), window, epoch_iterations,
-                              min_lr, max_lr, divergence, lr_mult, per_tensor});
+                              min_lr, max_lr, divergence, lr_mult, per_tensor, restart_below});
            }),
            py::arg("variant"), py::arg("source"), py::arg("base_lr"), py::arg("bound"), py::arg("eta"),
            py::arg("window"), py::arg("epoch_iterations"), py::arg("min_lr"), py::arg("max_lr"), py::arg("divergence"),
-           py::arg("lr_mult"), py::arg("per_tensor"))
+           py::arg("lr_mult"), py::arg("per_tensor"), py::arg("restart_below"))
       .def_readonly("window_updates", &Tlr::window)
       .def("is_due",
            [](const Tlr& self, std::int64_t t) {

@@ -14,7 +14,8 @@ TlrState unpack_tlr(const Tlr& tlr, const TlrTuple& t) {
   const std::size_t count = tlr.per_tensor ? tlr.lr_mult.size() : 1;
   const Reals &rate = std::get<2>(t), &scale = std::get<3>(t), &squared = std::get<4>(t), &first = std::get<5>(t);
   const std::vector<unsigned>& events = std::get<6>(t);
-  for (const std::size_t size : {rate.size(), scale.size(), squared.size(), first.size(), events.size()}) {
+  const std::vector<std::int64_t>& restarts = std::get<7>(t);
+  for (const std::size_t size : {rate.size(), scale.size(), squared.size(), first.size(), events.size(), restarts.size()}) {
     if (size == count) continue;
     throw InputError("this state has " + std::to_string(size) + " rates and the schedule has " + std::to_string(count),
                      "", "a state belongs to one list of tensors");
@@ -27,19 +28,21 @@ TlrState unpack_tlr(const Tlr& tlr, const TlrTuple& t) {
     for (const double length : {scale[i], squared[i], first[i]}) {
       check(std::isfinite(length) && length >= 0, "scales, squared and first must be numbers, 0 or more");
     }
-    state.alphas.push_back({rate[i], scale[i], squared[i], first[i], events[i]});
+    check(restarts[i] >= 0 && restarts[i] <= kMaxIteration, "restarts must be whole numbers from 0 to 2^50");
+    state.alphas.push_back({rate[i], scale[i], squared[i], first[i], events[i], restarts[i]});
   }
   return state;
 }
 
 TlrTuple pack_tlr(const TlrState& state) {
-  TlrTuple t(state.windows, state.non_finite_tensor, {}, {}, {}, {}, {});
+  TlrTuple t(state.windows, state.non_finite_tensor, {}, {}, {}, {}, {}, {});
   for (const TlrAlpha& alpha : state.alphas) {
     std::get<2>(t).push_back(alpha.rate);
     std::get<3>(t).push_back(alpha.scale);
     std::get<4>(t).push_back(alpha.squared);
     std::get<5>(t).push_back(alpha.first);
     std::get<6>(t).push_back(alpha.events);
+    std::get<7>(t).push_back(alpha.restarts);
   }
   return t;
 }

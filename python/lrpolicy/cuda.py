@@ -73,8 +73,7 @@ class TlrOnDevice:
         updates = self.schedule.window_updates if updates is None else updates
         if updates < 1:
             raise InputError("updates, the length of the window, must be a whole number from 1", got=updates)
-        values = (state.windows, state.non_finite_tensor, state.rates, state.scales, state.squared, state.first)
-        self._core.set((*values, state.events), updates, _handle(stream))
+        self._core.set(state.to_tuple(), updates, _handle(stream))
 
     def get(self, *, stream: object = 0) -> TlrState:
         """The state as a value; waits for the stream."""

@@ -35,6 +35,7 @@ _EVENTS = {
     TlrEvent.NON_FINITE: "dot products that were not finite",
     TlrEvent.AT_LIMIT: "a rate stopped at its limit",
     TlrEvent.DIVERGING: "a squared gradient far above the first one's",
+    TlrEvent.RESTARTED: "a rate that started again",
 }
 
 StateT = TypeVar("StateT", bound=State)

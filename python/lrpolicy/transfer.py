@@ -17,7 +17,7 @@ from lrpolicy.search import RateRange, rounded
 from lrpolicy.similarity import alike
 from lrpolicy.stateful import AnyPolicy, policy_from_dict
 
-_RATES = ("base_lr", "max_lr", "min_lr")
+_RATES = ("base_lr", "max_lr", "min_lr", "restart_below")
 _LENGTHS = ("stepsize", "max_iter", "start")
 _SCALED_OPTIMIZERS = ("SGD", "Nesterov")
 

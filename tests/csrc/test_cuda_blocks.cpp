@@ -214,10 +214,10 @@ TEST(CudaBlocks, DrawsAreTheReferences) {
 void compare_rates(TlrVariant variant, TlrSource source, bool per_tensor, bool poisoned) {
   HostPlan plan;
   const std::size_t n = plan.counts.size();
-  const TlrRule rule = {variant, source, 0.25, 1e-3, 1e-6, 1.0, 1e4};
+  const TlrRule rule = {variant, source, 0.25, 1e-3, 1e-6, 1.0, 1e4, 0.01, 0.008};
   std::vector<double> lr_mult(n);
   for (std::size_t t = 0; t < n; ++t) lr_mult[t] = static_cast<double>(t % 4) / 2;  // some learn nothing
-  const Tlr tlr = {rule, 0.01, 1, lr_mult, per_tensor};
+  const Tlr tlr = {rule, 1, lr_mult, per_tensor};
   TlrState state = tlr.start();
   std::vector<TlrAlpha> alphas = state.alphas;
   DeviceTlrCounts counts = {0, -1, 0};
@@ -245,6 +245,7 @@ void compare_rates(TlrVariant variant, TlrSource source, bool per_tensor, bool p
       EXPECT_EQ(alphas[i].squared, state.alphas[i].squared);
       EXPECT_EQ(alphas[i].first, state.alphas[i].first);
       EXPECT_EQ(alphas[i].events, state.alphas[i].events);
+      EXPECT_EQ(alphas[i].restarts, state.alphas[i].restarts);
     }
     for (std::size_t t = 0; t < n; ++t) {
       EXPECT_EQ(rates[t], static_cast<float>(tlr.rate(state, t)) * static_cast<float>(lr_mult[t]));

@@ -10,7 +10,7 @@ namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-TlrSettings settings() { return {"efficient", "gradient", 0.1, 0.25, kNan, 1.0 / 3, 1, 0, 1e100, 1e6, {1}, false}; }
+TlrSettings settings() { return {"efficient", "gradient", 0.1, 0.25, kNan, 1.0 / 3, 1, 0, 1e100, 1e6, {1}, false, 0}; }
 
 std::vector<double> doubles(const std::string& text) {
   std::vector<double> values;
@@ -33,13 +33,14 @@ TlrSettings settings_of(const std::vector<std::string>& row) {
     if (key == "max_lr") s.max_lr = number;
     if (key == "eta") s.eta = number;
     if (key == "per_tensor") s.per_tensor = number != 0;
+    if (key == "restart_below") s.restart_below = number;
   }
   return s;
 }
 
 TEST(Tlr, GivesTheKnownAnswersToTheBit) {
   const auto rows = read_sheet("tlr_known_answers.tsv");
-  ASSERT_EQ(rows.size(), 220u);
+  ASSERT_EQ(rows.size(), 264u);
   TlrState state{};
   for (const auto& row : rows) {
     const Tlr tlr = make_tlr(settings_of(row));
@@ -164,6 +165,31 @@ TEST(Tlr, SaysThatItDiverges) {
   gg = 1.01e6;
   state = tlr.update(state, &gg, &gp, 1);
   EXPECT_EQ(state.alphas[0].events, kTlrDiverging);
+}
+
+// The floor is below the value, and being stopped there is not what happened.
+TEST(Tlr, ARateThatHasFallenStartsAgainAndIsCounted) {
+  TlrSettings s = settings();
+  s.min_lr = 0.088;
+  s.restart_below = 0.09;
+  const Tlr tlr = make_tlr(s);
+  TlrState state = tlr.start();
+  for (int window = 0; window < 5; ++window) {
+    const double gg = 1, gp = -1;
+    state = tlr.update(state, &gg, &gp, 1);
+    EXPECT_EQ(state.alphas[0].rate, 0.1);
+    EXPECT_EQ(state.alphas[0].events, window == 0 ? 0u : kTlrRestarted);
+    EXPECT_EQ(state.alphas[0].restarts, window);
+  }
+}
+
+TEST(Tlr, ARestartLiesBetweenTheFloorAndTheStart) {
+  TlrSettings s = settings();
+  s.min_lr = 0.01;
+  for (const double below : {0.1, 0.01, 0.2, -1.0, kNan}) {
+    s.restart_below = below;
+    EXPECT_THROW(make_tlr(s), InputError) << below;
+  }
 }
 
 TEST(Tlr, CountsTheUpdatesOfAWindow) {

@@ -116,10 +116,13 @@ def tlr_traces() -> Iterator[str]:
         for source in ("gradient", "displacement"):
             for per_tensor in (False, True):
                 yield from tlr_trace(generator, variant, source, eta, per_tensor)
+    for source in ("gradient", "displacement"):
+        for per_tensor in (False, True):
+            yield from tlr_trace(generator, "efficient", source, None, per_tensor, 0.095)
 
 
 def tlr_trace(
-    generator: random.Random, variant: str, source: str, eta: float | None, per_tensor: bool
+    generator: random.Random, variant: str, source: str, eta: float | None, per_tensor: bool, below: float = 0.0
 ) -> Iterator[str]:
     """One case of eleven windows; the fifth has a dot product that is not a number."""
     multipliers = [1.0, 2.0, 0.0, 0.5]
@@ -128,7 +131,8 @@ def tlr_trace(
         f"base_lr=0.1 bound=0.25 min_lr={0.001 if eta is not None else 0.0} max_lr=0.4 per_tensor={int(per_tensor)}"
     )
     settings += f" eta={eta}" if eta is not None else ""
-    alphas = [TlrOracle(variant, source, eta, floor, 0.4) for _ in (multipliers if per_tensor else [0])]
+    settings += f" restart_below={below}" if below else ""
+    alphas = [TlrOracle(variant, source, eta, floor, 0.4, below) for _ in (multipliers if per_tensor else [0])]
     for window in range(11):
         updates = generator.choice((1, 1, 3))
         gg = [generator.lognormvariate(0, 1) * updates**2 for _ in multipliers]
@@ -161,8 +165,9 @@ def sum_in_order(values: Sequence[float]) -> float:
 class TlrOracle:
     """One rate, with the papers' formulas in doubles."""
 
-    def __init__(self, variant: str, source: str, eta: float | None, least: float, most: float) -> None:
-        self.variant, self.source, self.eta, self.least, self.most = variant, source, eta, least, most
+    def __init__(self, variant: str, source: str, eta: float | None, least: float, most: float, below: float) -> None:
+        self.variant, self.source, self.eta = variant, source, eta
+        self.least, self.most, self.below = least, most, below
         self.rate, self.scale, self.m, self.first, self.events = 0.1, 0.0, 0.0, 0.0, 0
 
     def update(self, gg: float, gp: float, updates: int) -> None:
@@ -178,6 +183,8 @@ class TlrOracle:
             wanted = self.step(n, d)
             self.rate = min(max(wanted, self.least), self.most)
             self.events = 2 if self.rate != wanted else 0
+            if self.rate < self.below:
+                self.rate, self.events = 0.1, 8
         self.m = n if math.isfinite(n) else 0.0
 
     def step(self, n: float, d: float) -> float:

@@ -22,6 +22,7 @@ enum AdaptiveField : unsigned {
   kTlrDivergence = 1u << 12,
   kTlrEpoch = 1u << 13,
   kAslrSeed = 1u << 14,
+  kTlrRestartBelow = 1u << 15,
 };
 
 enum class AdaptiveKind { kReal, kInteger, kIntegers, kText, kFlag };
@@ -60,6 +61,8 @@ constexpr AdaptiveParameterRow kAdaptiveParameters[] = {
      "a rate of its own for each parameter tensor"},
     {kTlrDivergence, "divergence", "", AdaptiveKind::kReal, "above 1", "1e6",
      "how far the squared gradient may grow before a note says so"},
+    {kTlrRestartBelow, "restart_below", "", AdaptiveKind::kReal, "between min_lr and base_lr; 0: never", "0",
+     "a rate that has fallen below this starts again from base_lr"},
     {kTlrEpoch, "epoch", "N", AdaptiveKind::kInteger, "whole, at least 1", "",
      "iterations of an epoch; counted in the data where it is left out, but Caffe needs it"},
     {kAslrSeed, "seed", "", AdaptiveKind::kInteger, "whole, from 0 to 2^64 - 1", "0", "what the draws are made from"},
@@ -82,7 +85,8 @@ struct AdaptivePolicyRow {
 
 constexpr unsigned kSequenceOptions = kStrategyName | kAdaptiveMinLr;
 constexpr unsigned kTlrOptions = kTlrVariantName | kTlrSourceName | kTlrBound | kTlrWindow | kTlrEta | kTlrPerTensor |
-                                 kAdaptiveMinLr | kAdaptiveMaxLr | kTlrDivergence | kTlrEpoch;
+                                 kAdaptiveMinLr | kAdaptiveMaxLr | kTlrDivergence | kTlrRestartBelow |
+                                 kTlrEpoch;
 constexpr const char* kSequenceNote = "a test pass stands for an epoch: set test_interval to the iterations of one";
 
 constexpr AdaptivePolicyRow kAdaptivePolicies[] = {

@@ -52,12 +52,14 @@ enum TlrEvent : unsigned {
   kTlrNonFinite = 1,  // d or n was not finite: the rate stayed
   kTlrAtLimit = 2,    // the rate was stopped at min_lr or max_lr, or at 0
   kTlrDiverging = 4,  // n has grown beyond `divergence` times the first window's
+  kTlrRestarted = 8,  // the rate had fallen below `restart_below`, and is base_lr again
 };
 
 struct TlrRule {
   TlrVariant variant;
   TlrSource source;
   double bound, eta, min_lr, max_lr, divergence;
+  double base_lr, restart_below;  // where rates start, and below which one starts again; 0: none does
 };
 
 // One learned rate, and what it remembers of the windows before.
@@ -67,6 +69,7 @@ struct TlrAlpha {
   double squared;  // its n; 0 where that was not finite
   double first;    // the first n that was finite and not 0
   unsigned events;
+  std::int64_t restarts;
 };
 
 // gg and gp, of one tensor or summed over tensors.
@@ -123,6 +126,11 @@ LRPOLICY_FUNCTION TlrAlpha tlr_update(const TlrRule& rule, TlrAlpha alpha, TlrDo
   } else {
     alpha.events |= kTlrNonFinite;
   }
+  if (alpha.rate < rule.restart_below) {
+    alpha.rate = rule.base_lr;
+    alpha.events = (alpha.events & ~kTlrAtLimit) | kTlrRestarted;
+    ++alpha.restarts;
+  }
   alpha.squared = std::isfinite(n) ? n : 0;
   return alpha;
 }
@@ -143,7 +151,6 @@ struct TlrState {
 
 struct Tlr {
   TlrRule rule;
-  double base_lr;
   std::int64_t window;          // K, in updates
   std::vector<double> lr_mult;  // one for each parameter tensor
   bool per_tensor;
@@ -152,7 +159,7 @@ struct Tlr {
   bool is_due(std::int64_t t) const { return t % window == window - 1; }
 
   TlrState start() const {
-    return {0, -1, std::vector<TlrAlpha>(per_tensor ? lr_mult.size() : 1, TlrAlpha{base_lr, 0, 0, 0, 0})};
+    return {0, -1, std::vector<TlrAlpha>(per_tensor ? lr_mult.size() : 1, TlrAlpha{rule.base_lr, 0, 0, 0, 0, 0})};
   }
 
   // The state after a window of `updates` updates; gg and gp have one number for each tensor, and the gp of the first
@@ -188,7 +195,8 @@ inline std::int64_t tlr_window(double p, std::int64_t epoch_iterations) {
 }
 
 // What a user sets. `bound` is the paper's c, `window` its p, `epoch_iterations` its N; `divergence` is the growth of n
-// since the first window from which on an event is recorded; `eta` is NaN where it was not set.
+// since the first window from which on an event is recorded; `restart_below` is 0 where no rate restarts, and `eta` NaN
+// where it was not set.
 struct TlrSettings {
   std::string variant, source;
   double base_lr, bound, eta, window;
@@ -196,14 +204,19 @@ struct TlrSettings {
   double min_lr, max_lr, divergence;
   std::vector<double> lr_mult;
   bool per_tensor;
+  double restart_below;
 };
 
 inline void check_limits(const TlrSettings& s) {
   check_positive("base_lr", s.base_lr);
   check_positive("max_lr", s.max_lr);
-  if (s.min_lr >= 0 && s.min_lr <= s.base_lr && s.base_lr <= s.max_lr) return;
-  throw InputError("base_lr must lie between min_lr and max_lr, and min_lr must not be below 0",
-                   to_text(s.base_lr) + " with " + to_text(s.min_lr) + " and " + to_text(s.max_lr));
+  if (!(s.min_lr >= 0 && s.min_lr <= s.base_lr && s.base_lr <= s.max_lr)) {
+    throw InputError("base_lr must lie between min_lr and max_lr, and min_lr must not be below 0",
+                     to_text(s.base_lr) + " with " + to_text(s.min_lr) + " and " + to_text(s.max_lr));
+  }
+  if (s.restart_below == 0 || (s.min_lr < s.restart_below && s.restart_below < s.base_lr)) return;
+  throw InputError("restart_below must lie between min_lr and base_lr, or be 0 for no restart",
+                   to_text(s.restart_below) + " with " + to_text(s.min_lr) + " and " + to_text(s.base_lr));
 }
 
 inline void check_window(const TlrSettings& s) {
@@ -251,8 +264,10 @@ static inline Tlr make_tlr(const TlrSettings& s) {
   }
   const double floor = row.adds || s.min_lr > DBL_MIN ? s.min_lr : DBL_MIN;  // a product must not round to 0
   const std::int64_t window = row.every_update ? 1 : tlr_window(s.window, s.epoch_iterations);
-  return {
-      {row.variant, source, s.bound, s.eta, floor, s.max_lr, s.divergence}, s.base_lr, window, s.lr_mult, s.per_tensor};
+  return {{row.variant, source, s.bound, s.eta, floor, s.max_lr, s.divergence, s.base_lr, s.restart_below},
+          window,
+          s.lr_mult,
+          s.per_tensor};
 }
 
 }  // namespace lrpolicy

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from lrpolicy.compositions.chain import Chain, CoolDown, Lasting, WarmUp, cool_down, lasting, warm_up
 from lrpolicy.compositions.ramp import Ramp
-from lrpolicy.compositions.restarting import RestartBelow, RestartState, restarted
 from lrpolicy.compositions.switching import SwitchOnPlateau, SwitchState, rehearse
 from lrpolicy.compositions.text import parse_chain
 
@@ -20,8 +19,6 @@ __all__ = [
     "CoolDown",
     "Lasting",
     "Ramp",
-    "RestartBelow",
-    "RestartState",
     "SwitchOnPlateau",
     "SwitchState",
     "WarmUp",
@@ -29,6 +26,5 @@ __all__ = [
     "lasting",
     "parse_chain",
     "rehearse",
-    "restarted",
     "warm_up",
 ]

@@ -40,7 +40,7 @@ SPEC_COLUMNS = tuple(name for name in _names(TrialSpec) if name != "policy")
 POLICY_COLUMNS = (
     *("base_lr", "max_lr", "min_lr", "gamma", "power", "stepsize", "max_iter", "start", "stepvalue"),
     *("plateau_winsize", "strategy", "variant", "source", "bound", "window", "eta", "per_tensor", "divergence"),
-    *("epoch", "seed"),
+    *("epoch", "seed", "restart_below"),
 )
 _LARGEST_SEED = 2**63 - 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrpolicy.compositions import RestartBelow, SwitchOnPlateau, SwitchState
+from lrpolicy.compositions import SwitchOnPlateau, SwitchState
 from lrpolicy.errors import InputError
 from lrpolicy.policies import ADAPTIVE_POLICIES, Policy, canonical_name
 from lrpolicy.schedules import Schedule
@@ -49,9 +49,6 @@ def as_any_policy(given: object, parameters: Mapping[str, Any] | None = None) ->
         return policy_from_dict(given)
     if isinstance(given, AdaptivePolicy | SwitchOnPlateau) and not parameters:
         return given
-    if isinstance(given, RestartBelow):
-        rule = "RestartBelow is for a loop of your own"
-        raise InputError(rule, got="one here", remedy="give the policy tlr, and restart_below=")
     return as_schedule(given, parameters)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag
 from typing import Any, ClassVar
@@ -26,6 +26,7 @@ class TlrEvent(IntFlag):
     NON_FINITE = 1
     AT_LIMIT = 2
     DIVERGING = 4
+    RESTARTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class TlrState(State):
     `windows` counts the windows seen; `non_finite_tensor` is the first tensor whose dot products were not finite in the
     last one, or -1. `rates` are alpha (lr_mult is not in them); `scales` say what the window before was divided by to
     become a mean gradient (0 before the first); `squared` is that mean's squared length, `first` the first one that
-    was not 0; `events` holds `TlrEvent` bits of the last update.
+    was not 0; `events` holds `TlrEvent` bits of the last update; `restarts` counts those of each rate.
     """
 
     schedule: ClassVar[str] = "tlr"
@@ -46,6 +47,13 @@ class TlrState(State):
     squared: tuple[float, ...]
     first: tuple[float, ...]
     events: tuple[int, ...]
+    restarts: tuple[int, ...]
+
+    @classmethod
+    def completed(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A state that was written before restarts were counted has none."""
+        rates = values.get("rates")
+        return {"restarts": [0] * len(rates), **values} if isinstance(rates, list | tuple) else values
 
     @classmethod
     def from_core(cls, values: tuple[Any, ...]) -> TlrState:
@@ -99,11 +107,14 @@ class Tlr:
 
     `lr_mult` has one number for each parameter tensor: the tensors' weights in the sums. Tensors with 0 take no part,
     and their dot products are not looked at. `min_lr` and `max_lr` limit the rates. Where n has grown to more than
-    `divergence` times the first window's, an event says so; nothing else changes.
+    `divergence` times the first window's, an event says so; nothing else changes. A rate that has fallen below
+    `restart_below` (0: none does) is base_lr again, with an event; each by itself where every tensor has one. What the
+    machine remembers of the last window stays, so that the next rate is learned as always.
 
-    Raises InputError for an unknown variant or source, base_lr not in [min_lr, max_lr] or not above 0, bound or eta not
-    above 0 where the variant has them, window outside (0, 1], no tensor with lr_mult above 0, and for an additive
-    variant on displacements without a min_lr above 0, because a rate of 0 moves nothing.
+    Raises InputError for an unknown variant or source, base_lr not in [min_lr, max_lr] or not above 0, restart_below
+    that is neither 0 nor between min_lr and base_lr, bound or eta not above 0 where the variant has them, window
+    outside (0, 1], no tensor with lr_mult above 0, and for an additive variant on displacements without a min_lr above
+    0, because a rate of 0 moves nothing.
     """
 
     base_lr: float
@@ -118,12 +129,13 @@ class Tlr:
     min_lr: float = 0.0
     max_lr: float = LARGEST_RATE
     divergence: float = 1e6
+    restart_below: float = 0.0
     _core: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_name("variant", self.variant, VARIANTS)
         check_name("source", self.source, SOURCES)
-        names = ("base_lr", "bound", "window", "min_lr", "max_lr", "divergence")
+        names = ("base_lr", "bound", "window", "min_lr", "max_lr", "divergence", "restart_below")
         values: dict[str, Any] = {name: real(name, getattr(self, name)) for name in names}
         values |= {"epoch_iterations": whole("epoch_iterations", self.epoch_iterations)}
         values |= {"lr_mult": _multipliers(self.lr_mult), "per_tensor": bool(self.per_tensor)}
@@ -184,6 +196,8 @@ class Tlr:
                 said.append(f"{whose}the dot products{culprit} are not finite; the rate stays {rate:g}")
             if bits & TlrEvent.AT_LIMIT:
                 said.append(f"{whose}the rate was stopped at {rate:g}")
+            if bits & TlrEvent.RESTARTED:
+                said.append(f"{whose}the rate fell below {self.restart_below:g} and starts again from {rate:g}")
             if bits & TlrEvent.DIVERGING:
                 said.append(f"{whose}the squared gradient is over {self.divergence:g} times the first window's")
         return tuple(said)

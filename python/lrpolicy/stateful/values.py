@@ -45,6 +45,7 @@ class State:
         """
         if not isinstance(values, Mapping):
             raise InputError(f"the state of {cls.schedule} is a mapping", got=repr(values))
+        values = cls.completed(values)
         expected: dict[str, object] = {"schedule": cls.schedule, "version": cls.version}
         for key, wanted in expected.items():
             if values.get(key) != wanted:
@@ -54,6 +55,11 @@ class State:
             trouble = "has no field" if name in values else "lacks the field"
             raise InputError(f'this {cls.schedule} state {trouble} "{name}"')
         return cls(**{name: _typed(name, kind, values[name]) for name, kind in kinds.items()})
+
+    @classmethod
+    def completed(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A `to_dict`, with the fields that older ones of this version lack."""
+        return values
 
     def to_json(self) -> str:
         """`to_dict` as strict JSON, doubles in their shortest form that reads back exactly."""

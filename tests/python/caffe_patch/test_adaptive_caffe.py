@@ -28,6 +28,8 @@ TLRS = {
     "gradient": TLR.format('source: "gradient"'),
     "displacement per tensor": TLR.format("per_tensor: true bound: 0.5"),
     "gradient per tensor": TLR.format('source: "gradient" per_tensor: true'),
+    "gradient restarting": TLR.format('source: "gradient" restart_below: 0.27'),
+    "displacement per tensor restarting": TLR.format("per_tensor: true restart_below: 0.25"),
     "newton": TLR.format('variant: "newton"'),
     "fixed_eta": TLR.format('variant: "fixed_eta" eta: 1e-2 source: "gradient"'),
     "hypergradient": 'lr_policy: "tlr" base_lr: 0.0371 max_lr: 1 '

@@ -1,17 +1,16 @@
-"""Switches against PyTorch's ReduceLROnPlateau, restarts against TLR itself."""
+"""Switches against PyTorch's ReduceLROnPlateau."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from lrpolicy import InputError, Policy
-from lrpolicy.compositions import RestartBelow, RestartState, SwitchOnPlateau, SwitchState, rehearse, warm_up
-from lrpolicy.stateful import PlateauState, Tlr, TlrWindow, TrainLoss
+from lrpolicy.compositions import SwitchOnPlateau, SwitchState, rehearse, warm_up
+from lrpolicy.stateful import PlateauState, TrainLoss
 
 FIRST, SECOND = Policy("fixed", base_lr=0.1), Policy("tri", base_lr=0.01, max_lr=0.02, stepsize=10)
 SWITCH = SwitchOnPlateau([FIRST, SECOND], [5])
@@ -48,25 +47,6 @@ def test_switching_goes_on_in_the_middle_and_through_chains() -> None:
     assert (whole[9], whole[10], whole[40]) == (0.1, 0.01, 0.1)
 
 
-def test_tlr_goes_back_to_its_start_below_the_value() -> None:
-    """Opposed gradients lower the efficient rate by an eighth."""
-    tlr = Tlr(0.1, lr_mult=[1.0, 1.0], per_tensor=True)
-    restarting = RestartBelow(tlr, below=0.05)
-    plain, state = tlr.init(), restarting.init()
-    opposed = TlrWindow([1.0, 1.0], [-1.0, 0.0])
-    seen = []
-    for _ in range(7):
-        plain, state = tlr.update(plain, opposed), restarting.update(state, opposed)
-        seen.append(restarting.rate(state, tensor=0))
-        assert restarting.rate(state, tensor=1) == tlr.rate(plain, tensor=1) == 0.1
-    assert tlr.rate(plain) < 0.05
-    fallen = next(i for i in range(7) if seen[i] == 0.1 and i > 0)
-    assert seen[fallen - 1] >= 0.05
-    assert state.restarts == (1, 0)
-    assert replace(state.tlr, rates=plain.rates) == plain
-    assert RestartState.from_json(state.to_json()) == state
-
-
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -76,10 +56,6 @@ def test_tlr_goes_back_to_its_start_below_the_value() -> None:
         (lambda: SwitchOnPlateau([FIRST, 3], [5]), "a switch leads from schedule to schedule"),
         (lambda: SWITCH.rate(PlateauState(0, 0, math.inf), 0), "needs a state of its own"),
         (lambda: SWITCH.rate(SwitchState(1, 50, 0, 1.0), 49), "the iteration must be"),
-        (lambda: RestartBelow(Tlr(0.1), 0.1), "below lies between min_lr 0 and base_lr 0.1, got 0.1"),
-        (lambda: RestartBelow(Tlr(0.1, min_lr=0.01), 0.01), "below lies between min_lr 0.01"),
-        (lambda: RestartBelow(FIRST, 0.01), "restart_below restarts a Tlr"),
-        (lambda: RestartState.from_dict(Tlr(0.1).init().to_dict()), "this is no state of schedule restart_below"),
     ],
 )  # fmt: skip
 def test_wrong_input(make: object, says: str) -> None:

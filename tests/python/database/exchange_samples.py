@@ -39,6 +39,7 @@ def fill(results: Database) -> int:
         test = measurement(100, Split.TEST, top1=0.1 + 0.2)
         results.finish_trial(trial, TrialOutcome(TrialStatus.COMPLETED, 1000, 12.5, best, test, "see /secret/place"))
     learned = {"lr_policy": "tlr", "base_lr": 0.1, "source": "gradient", "window": 0.5, "per_tensor": False, "epoch": 9}
+    learned |= {"restart_below": 0.01}
     diverged = results.plan_trial(run, spec(learned, stage="range"))
     results.finish_trial(diverged, TrialOutcome(TrialStatus.DIVERGED, 17, 0.25))
     results.plan_trial(run, spec(TRI, seed=77))

@@ -23,7 +23,7 @@ from lrpolicy.stateful import AdaptivePolicy, policy_from_dict
 ADAPTIVE = [
     AdaptivePolicy(
         "tlr", base_lr=0.1, min_lr=1e-6, max_lr=10.0, variant="hypergradient", source="gradient", bound=0.5, eta=0.01,
-        window=0.25, per_tensor=True, divergence=1e4, epoch=77,
+        window=0.25, per_tensor=True, divergence=1e4, epoch=77, restart_below=0.01,
     ),
     AdaptivePolicy("aslr", base_lr=0.1, seed=2**63 - 1),
     AdaptivePolicy("seq2", base_lr=0.1, strategy="by_cutoff", min_lr=0.01),

@@ -1,18 +1,24 @@
-"""What observes, composed: one trace of rates in the core, PyTorch, JAX and Keras, bit for bit in float32."""
+"""Switches and restarts: one trace of rates in every front end and engine, bit for bit in float32."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
-from lrpolicy.compositions import RestartBelow, SwitchOnPlateau, warm_up
+from lrpolicy.compositions import SwitchOnPlateau, warm_up
+from lrpolicy.datasets import Examples, write_lmdb
 from lrpolicy.policies import Policy
+from lrpolicy.records import Protocol
+from lrpolicy.solver import Solver
 from lrpolicy.stateful import AdaptivePolicy, TlrWindow, TrainLoss
+from support.real_caffe import run_caffe
 
 SCHEDULES = [
     warm_up(3) >> Policy("tri2", base_lr=0.01, max_lr=0.06, stepsize=4),
@@ -26,8 +32,20 @@ LOSSES = [3.0, 2.0, 2.5, 1.5, 1.5, 1.6, math.nan, 1.75, 1.6, 1.25, 1.3, 1.3, 1.3
 # Gradients of one weight. Signs that differ lower the rate to 7/8 of it, signs that agree raise it to 5/4: every number
 # of a training is a short binary fraction, so that no type rounds.
 SIGNS = [1, -1, 1, -1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1]
-LEARNED = "tlr:base_lr=0.125,epoch=1,window=1.0"
 BELOW = 0.0625
+LEARNED = f"tlr:base_lr=0.125,epoch=1,window=1.0,restart_below={BELOW}"
+SOLVER = """net: "net.prototxt" lr_policy: "tlr" base_lr: 0.125 solver_mode: CPU display: 1 max_iter: 31
+snapshot_after_train: false lr_policy_param { epoch: 1 window: 1 restart_below: 0.0625 }
+"""
+# Of the loss w * x the gradient is x. What classifies stands beside it and learns nothing.
+NET = """layer { name: "data" type: "Data" top: "x" top: "label" transform_param { mean_value: 1 }
+  data_param { source: "signs" batch_size: 1 backend: LMDB } }
+layer { name: "w" type: "InnerProduct" bottom: "x" top: "wx" loss_weight: 1
+  inner_product_param { num_output: 1 bias_term: false } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" param { lr_mult: 0 }
+  inner_product_param { num_output: 2 bias_term: false } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" }
+"""
 
 
 def switched_by_hand() -> list[float]:
@@ -135,7 +153,7 @@ def restarted_by_hand() -> tuple[list[float], int]:
 
 
 def restarted_in_the_core() -> list[float]:
-    schedule: Any = RestartBelow(AdaptivePolicy.parse(LEARNED).schedule(), BELOW)
+    schedule: Any = AdaptivePolicy.parse(LEARNED).schedule()
     state, before, rates = schedule.init(), 0.0, []
     for t, sign in enumerate(SIGNS):
         rates.append(schedule.rate(state))
@@ -169,7 +187,7 @@ def restarted_in_jax() -> list[float]:
     optax = pytest.importorskip("optax")
     from lrpolicy.integrations.jax import scale_by_policy
 
-    optimizer = scale_by_policy(LEARNED, restart_below=BELOW)
+    optimizer = scale_by_policy(LEARNED)
 
     def step(carry: Any, gradient: Any) -> Any:
         weight, state = carry
@@ -186,7 +204,7 @@ def restarted_in_keras() -> list[float]:
     pytest.importorskip("keras")
     from lrpolicy.integrations.keras import PolicyCallback
 
-    callback = PolicyCallback(LEARNED, restart_below=BELOW)
+    callback = PolicyCallback(LEARNED)
     rates, moved = fitted([callback], SIGNS)
     assert rates == moved
     assert callback.state.restarts == (restarted_by_hand()[1],)
@@ -202,6 +220,15 @@ RESTARTED = {
 }
 
 
+def solver_in(folder: Path) -> Path:
+    """A solver prototxt that trains one weight on gradients that are SIGNS, and its net and data."""
+    pixels = (1 + np.array(SIGNS)).astype(np.uint8).reshape(-1, 1, 1, 1)
+    write_lmdb(folder / "signs", Examples(pixels, np.arange(len(SIGNS)) % 2, "signs"))
+    (folder / "net.prototxt").write_text(NET)
+    (folder / "solver.prototxt").write_text(SOLVER)
+    return folder / "solver.prototxt"
+
+
 def bits(rates: list[float]) -> list[int]:
     return np.array(rates).astype(np.float32).view(np.uint32).tolist()
 
@@ -214,6 +241,27 @@ def test_every_front_end_switches_alike(front_end: str) -> None:
 @pytest.mark.parametrize("front_end", RESTARTED)
 def test_every_front_end_restarts_alike(front_end: str) -> None:
     assert bits(RESTARTED[front_end]()) == bits(restarted_by_hand()[0])
+
+
+def test_the_torch_engine_restarts_alike(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from lrpolicy.engines.base import TrainingJob
+    from lrpolicy.engines.torch import TorchEngine
+
+    solver = solver_in(tmp_path)
+    rates: list[float] = []
+    seen = Mock(stopping=lambda: False, displayed=lambda iteration, loss, rate: rates.append(rate))
+    job = TrainingJob(Solver.parse(solver.read_text(), str(solver)), protocol=Protocol.PAPER, threads=1)
+    TorchEngine().train(job, seen)
+    assert bits(rates) == bits(restarted_by_hand()[0])
+
+
+def test_real_caffe_restarts_alike(caffe_binary: Path, tmp_path: Path) -> None:
+    """Its log has six digits."""
+    log = run_caffe(caffe_binary, "train", f"--solver={solver_in(tmp_path).name}", cwd=tmp_path)
+    rates = [line.rpartition("lr = ")[2] for line in log.splitlines() if ", lr = " in line]
+    assert rates == [f"{rate:g}" for rate in restarted_by_hand()[0]]
+    assert log.count("starts again from 0.125") == 1
 
 
 def test_the_examples_show_what_they_are_for() -> None:

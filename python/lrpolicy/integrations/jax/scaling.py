@@ -21,7 +21,6 @@ def scale_by_policy(
     epoch_iterations: int | None = None,
     *,
     iterations: int | None = None,
-    restart_below: float | None = None,
     **parameters: float | str | Sequence[int],
 ) -> optax.GradientTransformationExtraArgs:
     """Multiplies updates by minus the policy's rate: the last link of a chain, in the place of scale_by_learning_rate.
@@ -44,17 +43,14 @@ def scale_by_policy(
       decay, and the new rate holds from the next update. With source "gradient" it adds up `grad`, which
       `optimizer.update(updates, state, params, grad=gradients)` passes on, or where none is given what comes in, and
       the new rate holds for the update at the window's end. Sums are float32, in rows, and double where 64-bit types
-      are enabled; memory: two copies of the parameters, at least float32. With `restart_below` a rate that has fallen
-      below it starts again from base_lr (the composition `RestartBelow`), traced too; `TlrTrace.restarts` counts.
+      are enabled; memory: two copies of the parameters, at least float32.
 
-    Raises InputError for a wrong policy or setting, `iterations` with an adaptive policy, tlr without its epoch,
-    `restart_below` with another policy than tlr.
+    Raises InputError for a wrong policy or setting, `iterations` with an adaptive policy, tlr without its epoch.
     """
     known = as_any_policy(policy, parameters)
     is_tlr = isinstance(known, AdaptivePolicy) and known.name == "tlr"
-    for name, value in {"epoch_iterations": epoch_iterations, "restart_below": restart_below}.items():
-        if value is not None and not is_tlr:
-            raise InputError(f"{name} is for tlr alone", got=f"{value} with {known!r}")
+    if epoch_iterations is not None and not is_tlr:
+        raise InputError("epoch_iterations is for tlr alone", got=f"{epoch_iterations} with {known!r}")
     if isinstance(known, SwitchOnPlateau):
         return scale_by_feedback(known, iterations)
     if not isinstance(known, AdaptivePolicy):
@@ -68,4 +64,4 @@ def scale_by_policy(
     if epoch_iterations is None and "epoch" not in known.parameters:
         raise InputError("tlr needs the length of an epoch", remedy="give epoch_iterations=, in updates")
     epoch = 1 if epoch_iterations is None else whole("epoch_iterations", epoch_iterations, 1)
-    return scale_by_tlr(known, epoch, restart_below)
+    return scale_by_tlr(known, epoch)

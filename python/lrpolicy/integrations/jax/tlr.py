@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lrpolicy.compositions import RestartBelow, restarted
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.jax.feedback import check_state, scale
 from lrpolicy.stateful import AdaptivePolicy, Tlr, TlrEvent
@@ -24,7 +23,7 @@ _ROW = 128
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["updates", "windows", "rates", "squared", "first", "events", "total", "before", "restarts"],
-    meta_fields=["policy", "restart_below"],
+    meta_fields=["policy"],
 )
 @dataclass(frozen=True)
 class TlrTrace:
@@ -33,8 +32,8 @@ class TlrTrace:
     `updates` were made in this window and `windows` are over (int32). `rates`, `squared`, `first` and `events` have one
     number, or with per_tensor one for each tensor, and mean what they mean in `lrpolicy.stateful.TlrState`; they are
     float32, or double where 64-bit types are enabled. `total` is the sum of this window's directions and `before` the
-    mean of the window before, at least float32, like the parameters. With `restart_below`, `restarts` says how often
-    each rate has fallen below it (int32); without, it is None.
+    mean of the window before, at least float32, like the parameters. Where the policy has `restart_below`, `restarts`
+    says how often each rate has fallen below it (int32); elsewhere it is None.
     """
 
     policy: AdaptivePolicy
@@ -47,12 +46,9 @@ class TlrTrace:
     total: Any
     before: Any
     restarts: jax.Array | None = None
-    restart_below: float | None = None
 
 
-def scale_by_tlr(
-    policy: AdaptivePolicy, epoch_iterations: int, restart_below: float | None = None
-) -> optax.GradientTransformationExtraArgs:
+def scale_by_tlr(policy: AdaptivePolicy, epoch_iterations: int) -> optax.GradientTransformationExtraArgs:
     """Updates times minus a rate that is trained along with the weights (see `scale_by_policy`).
 
     Raises InputError for variant "naive"; `init` raises it for tensors that are not real floating-point numbers and a
@@ -63,9 +59,7 @@ def scale_by_tlr(
     if schedule.variant == "naive":
         remedy = "use another, or lrpolicy.stateful.Tlr in a loop of your own"
         raise InputError('variant "naive" needs a second gradient, which an optimizer has not', remedy=remedy)
-    restarting = restarted(schedule, restart_below)
-    below = restarting.below if isinstance(restarting, RestartBelow) else None
-    rule = _Rule(schedule, below)
+    rule = _Rule(schedule)
 
     def init(params: optax.Params) -> TlrTrace:
         leaves = jax.tree_util.tree_flatten_with_path(params)[0]
@@ -79,8 +73,6 @@ def scale_by_tlr(
         updates: optax.Updates, state: TlrTrace, params: optax.Params | None = None, *, grad: Any = None, **_: Any
     ) -> tuple[optax.Updates, TlrTrace]:
         check_state(state, TlrTrace, policy)
-        if state.restart_below != below:
-            raise InputError(f"this is the state of another restart_below than {below}", got=str(state.restart_below))
         gradient = schedule.source == "gradient"
         directions = grad if gradient and grad is not None else updates
         _check_alike(directions, state.total)
@@ -114,7 +106,6 @@ def _check_alike(given: Any, kept: Any) -> None:
 @dataclass(frozen=True)
 class _Rule:
     schedule: Tlr
-    below: float | None = None
 
     @property
     def is_additive(self) -> bool:
@@ -140,8 +131,7 @@ class _Rule:
             events,
             total,
             before,
-            None if self.below is None else restarts,
-            self.below,
+            restarts if self.schedule.restart_below else None,
         )
 
     def learn(self, state: TlrTrace) -> TlrTrace:
@@ -163,10 +153,10 @@ class _Rule:
             n > self.schedule.divergence * first
         )
         restarts = state.restarts
-        if self.below is not None:
-            assert restarts is not None
-            fell = rates < self.below
+        if restarts is not None:
+            fell = rates < self.schedule.restart_below
             rates, restarts = jnp.where(fell, self.schedule.base_lr, rates), restarts + fell
+            met = jnp.where(fell, met & ~int(TlrEvent.AT_LIMIT) | int(TlrEvent.RESTARTED), met)
         return replace(
             state,
             updates=jnp.zeros_like(state.updates),

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from lrpolicy.compositions import RestartBelow, SwitchOnPlateau, restarted
+from lrpolicy.compositions import SwitchOnPlateau
 from lrpolicy.errors import InputError, did_you_mean
 from lrpolicy.integrations.policy_like import AnyPolicyLike, as_any_policy, identity, name_of
 from lrpolicy.kernels import Plan
@@ -39,25 +39,21 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
     - tlr compares how far the weights have come in successive windows (source "displacement", the double sums of
       `lrpolicy.kernels`), one rate for all tensors. An epoch is as long as `fit` says, or the policy's `epoch`. Keras'
       SGD keeps the rate inside its momentum, as Caffe does: a displacement then also holds a little of the rates
-      before. The weights are copied to the host once a window; two copies of them in memory. With `restart_below` a
-      rate that has fallen below it starts again from base_lr (the composition `RestartBelow`); `state.restarts` counts.
+      before. The weights are copied to the host once a window; two copies of them in memory.
 
     aslr, tlr and a switch look at single updates: not with steps_per_execution or gradient_accumulation_steps above 1.
     Under the JAX backend a new rate makes the trainer write its state back; aslr and a switch do that in every update.
 
     `state_dict` and `load_state_dict` go on in the middle of a training, also in the middle of an epoch.
 
-    Raises InputError for a policy of another kind (that is a `PolicySchedule`), `restart_below` with another
-    policy than tlr, and what Keras cannot do; in `fit` for an optimizer that follows a schedule, and logs without
-    `monitor`.
+    Raises InputError for a policy of another kind (that is a `PolicySchedule`), and what Keras cannot do; in `fit` for
+    an optimizer that follows a schedule, and logs without `monitor`.
     """
 
     def __init__(
         self,
         policy: AnyPolicyLike,
         monitor: str | None = None,
-        *,
-        restart_below: float | None = None,
         **parameters: float | str | Sequence[int],
     ) -> None:
         super().__init__()
@@ -65,7 +61,7 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if not isinstance(known, AdaptivePolicy | SwitchOnPlateau):
             raise InputError("PolicyCallback is for policies that observe the training", got=repr(known),
                              remedy="make a PolicySchedule of it")  # fmt: skip
-        self.policy, self.restart_below = known, restart_below
+        self.policy = known
         self.schedule: Any = self._made()
         self.monitor = monitor or ("loss" if isinstance(self.schedule, Plateau | SwitchOnPlateau) else "val_loss")
         self.state: Any = self.schedule.init()
@@ -119,7 +115,7 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """Numbers, text and, for tlr, copies of the weights as NumPy arrays."""
         return {
             "version": _VERSION,
-            "policy": self._identity(),
+            "policy": identity(self.policy),
             "iteration": self.iteration,
             "epochs": self.epochs,
             "state": self.state.to_dict(),
@@ -135,8 +131,8 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         """
         if not isinstance(state_dict, Mapping) or state_dict.get("version") != _VERSION:
             raise InputError(f"this is no state of a PolicyCallback, version {_VERSION}", got=repr(state_dict))
-        if state_dict.get("policy") != self._identity():
-            got = f"that of {state_dict.get('policy')} for {self._identity()}"
+        if state_dict.get("policy") != identity(self.policy):
+            got = f"that of {state_dict.get('policy')} for {identity(self.policy)}"
             raise InputError("this is the state of another policy", got=got)
         for name in _FIELDS:
             if name not in state_dict:
@@ -148,30 +144,23 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     @property
     def _learns(self) -> bool:
-        return isinstance(self.schedule, Tlr | RestartBelow)
+        return isinstance(self.schedule, Tlr)
 
     def _made(self, epoch_iterations: int = 1) -> Any:
         """The schedule. Raises InputError for a TLR that needs more than Keras shows to a callback."""
-        schedule: Any = self.policy
-        if isinstance(self.policy, AdaptivePolicy):
-            schedule = self.policy.schedule(epoch_iterations)
+        if not isinstance(self.policy, AdaptivePolicy):
+            return self.policy
+        schedule = self.policy.schedule(epoch_iterations)
         if isinstance(schedule, Tlr):
             _check_possible(schedule)
-            return restarted(schedule, self.restart_below)
-        if self.restart_below is not None:
-            raise InputError("restart_below is for tlr alone", got=f"{self.restart_below} with {self.policy!r}")
         return schedule
-
-    def _identity(self) -> Any:
-        own: Any = identity(self.policy)
-        return own if self.restart_below is None else {**own, "restart_below": self.restart_below}
 
     def _check_model(self) -> None:
         optimizer = self.model.optimizer
         if isinstance(getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule):
             remedy = f"compile the model with a number, such as {self.rate:g}"
             raise InputError("the optimizer follows a schedule of its own", remedy=remedy)
-        if not isinstance(self.schedule, Aslr | Tlr | RestartBelow | SwitchOnPlateau):
+        if not isinstance(self.schedule, Aslr | Tlr | SwitchOnPlateau):
             return
         for owner, name in ((self.model, "steps_per_execution"), (optimizer, "gradient_accumulation_steps")):
             if (getattr(owner, name, None) or 1) > 1:

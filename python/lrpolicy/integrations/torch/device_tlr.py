@@ -7,20 +7,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lrpolicy.compositions import RestartBelow, RestartState
 from lrpolicy.stateful import Tlr, TlrEvent, TlrState
 
 
 class DeviceTlr:
-    """The state of a `Tlr`, restarted below a value or not, as double tensors, one number for each rate.
+    """The state of a `Tlr` as double tensors, one number for each rate.
 
     It follows the compiled machine operation by operation: with a rate for each tensor the bits are the same, one rate
     for all differs by the order of a sum. Every method but `state` and `load` leaves the device alone.
     """
 
-    def __init__(self, schedule: Tlr | RestartBelow, state: TlrState | RestartState, device: torch.device) -> None:
-        self._below = schedule.below if isinstance(schedule, RestartBelow) else None
-        self.schedule = schedule = schedule.tlr if isinstance(schedule, RestartBelow) else schedule
+    def __init__(self, schedule: Tlr, state: TlrState, device: torch.device) -> None:
+        self.schedule = schedule
         learning = [index for index, multiplier in enumerate(schedule.lr_mult) if multiplier != 0]
         self._learning = torch.tensor(learning, device=device)
         self._multipliers = torch.tensor([schedule.lr_mult[i] for i in learning], dtype=torch.float64, device=device)
@@ -30,7 +28,7 @@ class DeviceTlr:
         self._floor = schedule.min_lr if additive else max(schedule.min_lr, tiny)
         self.load(state)
 
-    def load(self, state: TlrState | RestartState) -> None:
+    def load(self, state: TlrState) -> None:
         """Take over a state."""
 
         def doubles(values: Sequence[float]) -> Tensor:
@@ -42,17 +40,12 @@ class DeviceTlr:
         )
         self._events = torch.tensor(state.events, device=self._device)
         self._culprit = torch.tensor(state.non_finite_tensor, device=self._device)
-        self._restarts: Tensor | None = None
-        if isinstance(state, RestartState):
-            self._restarts = torch.tensor(state.restarts, device=self._device)
+        self._restarts = torch.tensor(state.restarts, device=self._device)
 
-    def state(self) -> TlrState | RestartState:
+    def state(self) -> TlrState:
         """The state as a value; waits for the device."""
-        lists = (self._rates, self._scales, self._squared, self._first, self._events)
-        state = TlrState(self._windows, int(self._culprit), *(tuple(values.tolist()) for values in lists))
-        if self._restarts is None:
-            return state
-        return RestartState(*[*state.to_tuple(), tuple(self._restarts.tolist())])
+        lists = (*self._numbers(), self._restarts)
+        return TlrState(self._windows, int(self._culprit), *(tuple(values.tolist()) for values in lists))
 
     def write(self, rates: Sequence[Tensor], multipliers: Sequence[float]) -> None:
         """Write each group's rate into its tensor."""
@@ -81,11 +74,14 @@ class DeviceTlr:
                 gg.sum(0, keepdim=True), gp.sum(0, keepdim=True), updates, every
             )
         self._windows += 1
-        if self._below is not None:
-            assert self._restarts is not None
-            fell = self._rates < self._below
-            self._rates = torch.where(fell, self.schedule.base_lr, self._rates)
-            self._restarts = self._restarts + fell
+        if self.schedule.restart_below:
+            self._restart()
+
+    def _restart(self) -> None:
+        fell = self._rates < self.schedule.restart_below
+        self._rates = torch.where(fell, self.schedule.base_lr, self._rates)
+        self._events = torch.where(fell, self._events & ~TlrEvent.AT_LIMIT | TlrEvent.RESTARTED, self._events)
+        self._restarts = self._restarts + fell
 
     def _numbers(self) -> tuple[Tensor, ...]:
         return self._rates, self._scales, self._squared, self._first, self._events

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch.optim import LBFGS, Optimizer
 
-from lrpolicy.compositions import RestartState, restarted
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch.device_tlr import DeviceTlr
 from lrpolicy.integrations.torch.groups import (
@@ -55,9 +54,8 @@ class TLR(HookedLR):
     tensor: make TLR before the optimizer's state is loaded, and other schedulers after it. On every rank of DDP the
     rates are the same, because weights and gradients are.
 
-    With `restart_below` a rate that has fallen below it starts again from its initial one (`RestartBelow` of
-    `lrpolicy.compositions`); with `per_tensor` each by itself. Like `min_lr` it is compared with the rate before the
-    groups' ratios. `state.restarts` counts.
+    With `restart_below` a rate that has fallen below it starts again from its initial one; with `per_tensor` each by
+    itself. Like `min_lr` it is compared with the rate before the groups' ratios. `state.restarts` counts.
 
     The dot products are those of `lrpolicy.kernels`, or of `lrpolicy.cuda` where that was built, and so the rates are
     the same on the CPU and on an NVIDIA GPU, bit for bit where the weights are; elsewhere PyTorch's.
@@ -87,7 +85,7 @@ class TLR(HookedLR):
         min_lr: float = 0.0,
         max_lr: float = LARGEST_RATE,
         divergence: float = 1e6,
-        restart_below: float | None = None,
+        restart_below: float = 0.0,
     ) -> None:
         check_optimizer(optimizer)
         _check_choices(optimizer, variant, source, capturable)
@@ -95,7 +93,7 @@ class TLR(HookedLR):
         for name, parameter in zip(names_of(groups), parameters_of(groups), strict=True):
             check_tensor(parameter, name)
         base_lr, multipliers = base_and_multipliers(groups)
-        tlr = Tlr(
+        self.schedule = Tlr(
             base_lr,
             variant,
             source,
@@ -108,14 +106,14 @@ class TLR(HookedLR):
             min_lr,
             max_lr,
             divergence,
+            restart_below,
         )
-        self.schedule = restarted(tlr, restart_below)
         super().__init__(optimizer, per_tensor=per_tensor, capturable=capturable)
         self._displaces = source == "displacement"
         kind = Displacement if self._displaces else GradientSum
         self._window = kind(self._parameters, capturable=self.capturable)
         self._updates, self._said, self._due = 0, 0, self.schedule.next_due(0)
-        self._state: Any = self.schedule.init()
+        self._state = self.schedule.init()
         self._device: DeviceTlr | None = None
         if capturable:
             self._device = DeviceTlr(self.schedule, self._state, self._parameters[0].device)
@@ -123,15 +121,14 @@ class TLR(HookedLR):
         self._write()
 
     @property
-    def state(self) -> TlrState | RestartState:
+    def state(self) -> TlrState:
         """The learned rates and what they remember, as a value; with `capturable` the device is waited for."""
         return self._state if self._device is None else self._device.state()
 
     @property
     def events(self) -> tuple[str, ...]:
         """What the last window met, in words; empty where nothing was worth saying."""
-        state: Any = self.state
-        return self.schedule.events(state)
+        return self.schedule.events(self.state)
 
     def restart(self) -> None:
         """Begin a window at the weights as they are: after they were changed by anything but the optimizer."""
@@ -267,10 +264,12 @@ class TLR(HookedLR):
         shapes; nothing has changed then.
         """
         check_saved(self, state_dict, ("last_epoch", "iteration", "updates", "schedule", "state", "window"))
-        if state_dict["schedule"] != repr(self.schedule):
+        ours = repr(self.schedule)
+        earlier = ours.replace(", restart_below=0.0", "")  # as it was written before there were restarts
+        if state_dict["schedule"] not in (ours, earlier):
             got = f"{state_dict['schedule']}, not {self.schedule}"
             raise InputError("this is the state of another schedule", got=got)
-        state = type(self._state).from_dict(state_dict["state"])
+        state = TlrState.from_dict(state_dict["state"])
         counts = [whole(name, state_dict[name], 0) for name in ("last_epoch", "iteration", "updates")]
         rates = restored_rates(self, state_dict)
         self._window.load_state_dict(state_dict["window"], self._names())

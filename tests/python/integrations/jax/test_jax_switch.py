@@ -12,11 +12,11 @@ import pytest
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 
-from lrpolicy.compositions import RestartBelow, SwitchOnPlateau, SwitchState, warm_up  # noqa: E402
+from lrpolicy.compositions import SwitchOnPlateau, SwitchState, warm_up  # noqa: E402
 from lrpolicy.errors import InputError  # noqa: E402
 from lrpolicy.integrations.jax import observe, scale_by_policy  # noqa: E402
 from lrpolicy.policies import Policy  # noqa: E402
-from lrpolicy.stateful import Tlr, TrainLoss  # noqa: E402
+from lrpolicy.stateful import TrainLoss  # noqa: E402
 
 jnp = jax.numpy
 FIRST, SECOND = Policy("tri2", base_lr=0.01, max_lr=0.06, stepsize=3), Policy("exp", base_lr=0.05, gamma=0.9)
@@ -109,11 +109,9 @@ class Unhashable:
     ("call", "message"),
     [
         (lambda: scale_by_policy(SWITCH, 10), "epoch_iterations is for tlr alone, got 10 with SwitchOnPlateau"),
-        (lambda: scale_by_policy(SWITCH, restart_below=0.1), "restart_below is for tlr alone, got 0.1 with Switch"),
         (lambda: scale_by_policy(SWITCH, base_lr=0.1), "parameters go with a policy's name"),
         (lambda: scale_by_policy(SWITCH, iterations=0), "iterations must be a whole number from 1"),
         (lambda: scale_by_policy(SwitchOnPlateau([Unhashable(), FIRST], [3])), "a schedule in it has none"),
-        (lambda: scale_by_policy(RestartBelow(Tlr(0.1), 0.05)), "for a loop of your own.*tlr, and restart_below="),
         (
             lambda: scale_by_policy(SWITCH).update(1.0, optax.EmptyState()),
             "switch_on_plateau needs a state of its own, got a EmptyState",

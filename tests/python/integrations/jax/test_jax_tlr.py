@@ -15,7 +15,6 @@ import pytest
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 
-from lrpolicy.compositions import restarted  # noqa: E402
 from lrpolicy.errors import InputError  # noqa: E402
 from lrpolicy.integrations.jax import TlrTrace, observe, scale_by_policy  # noqa: E402
 from lrpolicy.integrations.jax.tlr import _dot  # noqa: E402
@@ -45,10 +44,9 @@ def noise(t: int) -> dict[str, Any]:
     return {name: 0.1 * generator.standard_normal(value.shape) for name, value in CURVATURE.items()}
 
 
-def in_numpy(policy: AdaptivePolicy, count: int, momentum: float, below: float | None = None) -> list[list[float]]:
+def in_numpy(policy: AdaptivePolicy, count: int, momentum: float) -> list[list[float]]:
     """Noisy SGD with momentum in double with the core's machine; the rates after each update."""
     schedule: Any = policy.schedule(lr_mult=(1.0, 1.0))
-    source, schedule = schedule.source, restarted(schedule, below)
     names, state = list(CURVATURE), schedule.init()
     weights = {name: np.ones_like(value) for name, value in CURVATURE.items()}
     velocity = {name: np.zeros_like(value) for name, value in CURVATURE.items()}
@@ -64,10 +62,10 @@ def in_numpy(policy: AdaptivePolicy, count: int, momentum: float, below: float |
         gradient = {n: CURVATURE[n] * weights[n] + drawn[n] for n in names}
         velocity = {n: momentum * velocity[n] + gradient[n] for n in names}
         sums = {n: sums[n] + gradient[n] for n in names}
-        if source == "gradient" and schedule.is_due(t):
+        if schedule.source == "gradient" and schedule.is_due(t):
             state, before, sums = learned(sums), sums, {n: np.zeros_like(sums[n]) for n in names}
         weights = {n: weights[n] - schedule.rate(state, t, i) * velocity[n] for i, n in enumerate(names)}
-        if source == "displacement" and schedule.is_due(t):
+        if schedule.source == "displacement" and schedule.is_due(t):
             moved = {n: anchor[n] - weights[n] for n in names}
             state, before, anchor = learned(moved), moved, dict(weights)
         found.append(list(state.rates))
@@ -84,8 +82,8 @@ def stepper(optimizer: Any) -> Callable[..., Any]:
     return step
 
 
-def in_optax(policy: AdaptivePolicy, count: int, momentum: float, below: float | None = None) -> list[list[float]]:
-    optimizer = optax.chain(optax.trace(momentum), scale_by_policy(policy, restart_below=below))
+def in_optax(policy: AdaptivePolicy, count: int, momentum: float) -> list[list[float]]:
+    optimizer = optax.chain(optax.trace(momentum), scale_by_policy(policy))
     weights = jax.tree.map(lambda c: jnp.ones(c.shape), CURVATURE)
     drawn = jax.tree.map(lambda *each: np.stack(each), *map(noise, range(count)))
     _, rates = jax.lax.scan(stepper(optimizer), (weights, optimizer.init(weights)), drawn)
@@ -112,18 +110,18 @@ def test_a_training_has_the_rates_of_the_cores_machine(
 def test_a_training_restarts_where_the_cores_machine_does(per_tensor: bool, source: str) -> None:
     """120 updates from a rate of 0.5, which the noise lowers: within 2e-6 in float32 and 1e-13 with 64-bit types."""
     settings = {"source": source, "per_tensor": per_tensor, "window": 0.25, "epoch": 12}
-    policy = AdaptivePolicy("tlr", base_lr=0.5, **settings)
-    core = in_numpy(policy, 120, 0.0, 0.4)
+    policy = AdaptivePolicy("tlr", base_lr=0.5, restart_below=0.4, **settings)
+    core = in_numpy(policy, 120, 0.0)
     falls = (np.diff(np.array(core), axis=0) > 0.04) & (np.array(core)[1:] == 0.5)
     assert (falls.sum(axis=0) >= 5).all()
     assert np.min(core) >= 0.4
-    np.testing.assert_allclose(in_optax(policy, 120, 0.0, 0.4), core, rtol=2e-6)
+    np.testing.assert_allclose(in_optax(policy, 120, 0.0), core, rtol=2e-6)
     with jax.enable_x64(True):
-        np.testing.assert_allclose(in_optax(policy, 120, 0.0, 0.4), core, rtol=1e-13)
+        np.testing.assert_allclose(in_optax(policy, 120, 0.0), core, rtol=1e-13)
 
 
-@pytest.mark.parametrize("below", [None, 0.05])
-def test_a_fresh_state_can_be_donated(below: float | None) -> None:
+@pytest.mark.parametrize("below", [0.0, 0.05])
+def test_a_fresh_state_can_be_donated(below: float) -> None:
     """No buffer stands in it twice, which XLA would refuse."""
     optimizer = scale_by_policy("tlr", 3, base_lr=0.1, restart_below=below)
     state = optimizer.init({"w": jnp.ones(3)})
@@ -202,12 +200,12 @@ def test_sums_of_float32_are_accurate_whatever_the_length(size: int) -> None:
     assert float(jax.jit(_dot, static_argnums=2)(a, b, jnp.float32)) == pytest.approx(exact, rel=1e-6)
 
 
-@pytest.mark.parametrize("below", [None, 0.4])
+@pytest.mark.parametrize("below", [0.0, 0.4])
 @pytest.mark.parametrize("source", ["displacement", "gradient"])
-def test_a_resumed_training_goes_on_to_the_bit(source: str, below: float | None) -> None:
+def test_a_resumed_training_goes_on_to_the_bit(source: str, below: float) -> None:
     """In the middle of a window, through a pickle and through plain arrays; with restarts before and after it."""
-    policy = AdaptivePolicy("tlr", base_lr=0.5, source=source, per_tensor=True, window=0.25, epoch=12)
-    optimizer = optax.chain(optax.identity(), scale_by_policy(policy, restart_below=below))
+    settings = {"source": source, "per_tensor": True, "window": 0.25, "epoch": 12, "restart_below": below}
+    optimizer = optax.chain(optax.identity(), scale_by_policy("tlr", base_lr=0.5, **settings))
     step = jax.jit(stepper(optimizer))
     weights = jax.tree.map(lambda c: jnp.ones(c.shape), CURVATURE)
 
@@ -227,10 +225,18 @@ def test_a_resumed_training_goes_on_to_the_bit(source: str, below: float | None)
     end, second = run(restored, 40, 64)
     assert first + second == every
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), end, whole))
-    if below is not None:
+    if below:
         before, after = half[1][-1].restarts, whole[1][-1].restarts
         assert (before >= 1).all()
         assert (after > before).all()
+
+
+def test_a_restart_is_an_event() -> None:
+    optimizer = scale_by_policy("tlr", 1, base_lr=0.1, min_lr=0.088, restart_below=0.09)
+    state = optimizer.init(jnp.ones(2))
+    for t, expected in enumerate([0, 8, 8]):
+        _, state = optimizer.update(jnp.full(2, (-1.0) ** t), state)
+        assert state.events.tolist() == [expected]
 
 
 def test_what_is_not_finite_leaves_the_rate_and_is_an_event() -> None:
@@ -278,8 +284,8 @@ def test_bfloat16_is_added_up_in_float32_and_kept() -> None:
         ({"variant": "fixed_eta", "source": "gradient"}, "needs eta"),
         ({"window": 2.0}, r"must lie in \(0, 1\]"),
         ({"gamma": 2.0}, 'policy "tlr" has no parameter "gamma"'),
-        ({"restart_below": 0.1}, "restart_below: below lies between min_lr 0 and base_lr 0.1, got 0.1"),
-        ({"restart_below": "low"}, "restart_below: below must be a number"),
+        ({"restart_below": 0.1}, "restart_below must lie between min_lr and base_lr.*got 0.1 with 0 and 0.1"),
+        ({"restart_below": "low"}, "restart_below must be a number"),
         ({"epoch_iterations": 0}, "epoch_iterations must be a whole number from 1"),
     ],
 )
@@ -300,7 +306,7 @@ def test_tensors_that_do_not_fit_are_named() -> None:
         optimizer.update({"v": jnp.ones(3)}, state)
     with pytest.raises(InputError, match="this is the state of another policy than"):
         scale_by_policy("tlr", 10, base_lr=0.2).update({"w": jnp.ones(3)}, state)
-    with pytest.raises(InputError, match=r"another restart_below than 0\.05, got None"):
+    with pytest.raises(InputError, match="this is the state of another policy than"):
         scale_by_policy("tlr", 10, base_lr=0.1, restart_below=0.05).update({"w": jnp.ones(3)}, state)
     with pytest.raises(InputError, match="no policy in this state observes a loss, got a TlrTrace"):
         observe(state, 1.0)

@@ -12,17 +12,17 @@ keras = pytest.importorskip("keras")
 
 from keras_support import rates_seen, small_model  # noqa: E402
 
-from lrpolicy.compositions import RestartBelow, SwitchOnPlateau, restarted, warm_up  # noqa: E402
+from lrpolicy.compositions import SwitchOnPlateau, warm_up  # noqa: E402
 from lrpolicy.errors import InputError  # noqa: E402
 from lrpolicy.integrations.keras import PolicyCallback, PolicySchedule  # noqa: E402
 from lrpolicy.policies import Policy  # noqa: E402
-from lrpolicy.stateful import AdaptivePolicy, Plateau, Tlr, TlrWindow, TrainLoss  # noqa: E402
+from lrpolicy.stateful import AdaptivePolicy, Plateau, TlrWindow, TrainLoss  # noqa: E402
 
 SEQUENCES = ["seq1:base_lr=0.1", "seq3:base_lr=0.1,strategy=by_oscillate", "seq4:base_lr=0.1,strategy=by_cutoff"]
 PLATEAU = "plateau:base_lr=0.1,gamma=0.5,plateau_winsize=2,plateau_winsize=1"
 ASLR = "aslr:base_lr=0.1,seed=7"
 TLR = "tlr:base_lr=0.02,window=0.5"
-FALLING_TLR = "tlr:base_lr=0.2,window=0.5"  # in `regression`
+RESTARTING_TLR = "tlr:base_lr=0.2,window=0.5,restart_below=0.17"  # in `regression`
 FIXED, FALLING = Policy("fixed", base_lr=0.1), Policy("exp", base_lr=0.05, gamma=0.9)
 SWITCH = SwitchOnPlateau([warm_up(4) >> FIXED, FALLING, FIXED], [6, 3])  # updates
 LOSSES = [2.0, 1.5, 1.6, 1.6, 1.2, 1.3, 1.30001, 0.9]
@@ -116,15 +116,15 @@ def fit_tlr(model: Any, x: Any, y: Any, callback: PolicyCallback, epochs: int) -
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")  # Keras's get_weights
-@pytest.mark.parametrize(("text", "below"), [(TLR, None), (FALLING_TLR, 0.17)])
-def test_tlr_learns_the_rates_of_a_training_in_numpy(text: str, below: float | None) -> None:
+@pytest.mark.parametrize("text", [TLR, RESTARTING_TLR])
+def test_tlr_learns_the_rates_of_a_training_in_numpy(text: str) -> None:
     """Least squares by plain SGD in double, with the core's machine: within 1e-4 in float32 over 20 windows, whose
     displacements do not die out: the targets are noisy."""
     model, x, y = regression()
     kernel, bias = (np.asarray(weight, float) for weight in model.get_weights())
-    callback = PolicyCallback(text, restart_below=below)
+    callback = PolicyCallback(text)
     seen = fit_tlr(model, x, y, callback, 10)
-    schedule: Any = restarted(AdaptivePolicy.parse(text).schedule(6), below)
+    schedule: Any = AdaptivePolicy.parse(text).schedule(6)
     state, found = schedule.init(), []
     start, before = np.append(kernel, bias), np.zeros(12)
     for t in range(60):
@@ -136,23 +136,23 @@ def test_tlr_learns_the_rates_of_a_training_in_numpy(text: str, below: float | N
             state = schedule.update(state, TlrWindow((start - now) @ (start - now), (start - now) @ before))
             start, before = now, start - now
         found.append(schedule.rate(state))
-    assert len(set(found)) >= 19 if below is None else state.restarts[0] >= 5
-    assert below is None or callback.state.restarts == state.restarts
+    assert len(set(found)) >= 19 if text == TLR else state.restarts[0] >= 5
+    assert callback.state.restarts == state.restarts
     np.testing.assert_allclose(seen, found, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("text", "below"), [(TLR, None), (FALLING_TLR, 0.17)])
-def test_tlr_goes_on_in_the_middle_of_a_window(text: str, below: float | None) -> None:
+@pytest.mark.parametrize("text", [TLR, RESTARTING_TLR])
+def test_tlr_goes_on_in_the_middle_of_a_window(text: str) -> None:
     model, x, y = regression()
-    whole = fit_tlr(model, x, y, PolicyCallback(text + ",epoch=8", restart_below=below), 12)
+    whole = fit_tlr(model, x, y, PolicyCallback(text + ",epoch=8"), 12)
     model, x, y = regression()
-    first = PolicyCallback(text + ",epoch=8", restart_below=below)
+    first = PolicyCallback(text + ",epoch=8")
     seen = fit_tlr(model, x, y, first, 9)  # 54 updates, in windows of four
-    second = PolicyCallback(text + ",epoch=8", restart_below=below)
+    second = PolicyCallback(text + ",epoch=8")
     second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
     assert seen + fit_tlr(model, x, y, second, 3) == whole
     assert len(set(whole)) > 3
-    if below is not None:
+    if text != TLR:
         assert 1 <= first.state.restarts[0] < second.state.restarts[0]
 
 
@@ -163,11 +163,8 @@ def test_tlr_goes_on_in_the_middle_of_a_window(text: str, below: float | None) -
         ("seq3", {"base_lr": 0.1, "gamma": 1.0}, 'policy "seq3" has no parameter "gamma"'),
         ("seq9", {"base_lr": 0.1}, 'lr_policy "seq9" is unknown'),
         (TLR + ",source=gradient", {}, "Keras shows a callback no gradients.*lrpolicy.integrations.jax"),
-        (PLATEAU, {"restart_below": 0.01}, "restart_below is for tlr alone, got 0.01 with AdaptivePolicy"),
-        (SWITCH, {"restart_below": 0.01}, "restart_below is for tlr alone, got 0.01 with SwitchOnPlateau"),
         (SWITCH, {"base_lr": 0.01}, "parameters go with a policy's name"),
-        (TLR, {"restart_below": 0.02}, "restart_below: below lies between min_lr 0 and base_lr 0.02, got 0.02"),
-        (RestartBelow(Tlr(0.1), 0.05), {}, "for a loop of your own.*give the policy tlr, and restart_below="),
+        (TLR + ",restart_below=0.02", {}, "restart_below must lie between min_lr and base_lr.*got 0.02"),
         (TLR + ",per_tensor=true", {}, "one rate for all tensors.*lrpolicy.integrations.jax"),
     ],
 )
@@ -194,7 +191,7 @@ def test_states_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match="this is the state of another policy"):
         PolicyCallback(ASLR).load_state_dict(saved)
     with pytest.raises(InputError, match="this is the state of another policy"):
-        PolicyCallback(TLR, restart_below=0.01).load_state_dict(PolicyCallback(TLR).state_dict())
+        PolicyCallback(TLR + ",restart_below=0.01").load_state_dict(PolicyCallback(TLR).state_dict())
     with pytest.raises(InputError, match="this is the state of another policy"):
         PolicyCallback(SWITCH).load_state_dict(saved)
     with pytest.raises(InputError, match="this is no state of a PolicyCallback, version 1"):

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from lrpolicy.compositions import RestartBelow, RestartState
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch import TLR
 from lrpolicy.kernels import Plan
@@ -84,8 +83,8 @@ def test_rates_and_restarts_follow_from_the_gradients(options: dict[str, Any], p
 def test_the_core_has_the_same_trace_on_the_same_observations(source: str, per_tensor: bool) -> None:
     """To the bit: states, not only rates. The dot products are taken again from a record of weights or gradients."""
     weights, optimizer, scheduler = fresh(source=source, per_tensor=per_tensor)
-    tlr = Tlr(BASE, source=source, window=1.0, epoch_iterations=WINDOW, lr_mult=[1.0, 1.0], per_tensor=per_tensor)
-    core = RestartBelow(tlr, BELOW)
+    settings = {"window": 1.0, "epoch_iterations": WINDOW, "lr_mult": [1.0, 1.0], "restart_below": BELOW}
+    core = Tlr(BASE, source=source, per_tensor=per_tensor, **settings)
     state, before = core.init(), [np.zeros(shape) for shape in SHAPES]
     for start in range(0, UPDATES, WINDOW):
         was = [weight.detach().numpy().copy() for weight in weights]
@@ -119,7 +118,6 @@ def test_a_resumed_run_goes_on_to_the_bit_and_counts_on(cut: int, options: dict[
     assert train(*others, range(cut, UPDATES)) == train(*parts, range(cut, UPDATES))
     assert all(map(torch.equal, parts[0], others[0]))
     assert others[2].state == parts[2].state
-    assert isinstance(others[2].state, RestartState)
     assert min(others[2].state.restarts) >= 3
 
 
@@ -147,3 +145,15 @@ def test_a_state_without_restarts_is_another_schedules() -> None:
         plain.load_state_dict(scheduler.state_dict())
     assert scheduler.state.restarts == (0,)
     assert optimizer.param_groups[0]["lr"] == BASE
+
+
+def test_a_state_from_before_there_were_restarts_goes_on() -> None:
+    def plain() -> TLR:
+        return TLR(torch.optim.SGD(fresh()[0], lr=BASE), WINDOW, window=1.0)
+
+    saved = plain().state_dict()
+    saved["schedule"] = saved["schedule"].replace(", restart_below=0.0", "")
+    del saved["state"]["restarts"]
+    scheduler = plain()
+    scheduler.load_state_dict(saved)
+    assert scheduler.state == plain().state

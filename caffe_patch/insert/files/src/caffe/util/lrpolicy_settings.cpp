@@ -27,6 +27,7 @@ unsigned Given(const SolverParameter& param) {
          (nested.has_window() ? lrpolicy::kTlrWindow : 0u) | (nested.has_eta() ? lrpolicy::kTlrEta : 0u) |
          (nested.has_per_tensor() ? lrpolicy::kTlrPerTensor : 0u) |
          (nested.has_divergence() ? lrpolicy::kTlrDivergence : 0u) | (nested.has_epoch() ? lrpolicy::kTlrEpoch : 0u) |
+         (nested.has_restart_below() ? lrpolicy::kTlrRestartBelow : 0u) |
          (nested.has_seed() ? lrpolicy::kAslrSeed : 0u);
 }
 
@@ -140,6 +141,7 @@ lrpolicy::Tlr TlrOf(const SolverParameter& param, const std::vector<double>& lr_
   settings.divergence = nested.divergence();
   settings.lr_mult = lr_mult;
   settings.per_tensor = nested.per_tensor();
+  settings.restart_below = nested.restart_below();
   return lrpolicy::make_tlr(settings);
 }
 

@@ -47,6 +47,13 @@ void TakeColumn(const StateReader& reader, const std::string& name, double lrpol
   }
 }
 
+// How often each rate was restarted. A state that was written before restarts were counted has none.
+void TakeRestarts(const StateReader& reader, std::vector<lrpolicy::TlrAlpha>* alphas) {
+  if (!reader.Has("restarts")) return;
+  const std::vector<std::int64_t> restarts = reader.Wholes("restarts");
+  for (std::size_t i = 0; i < std::min(restarts.size(), alphas->size()); ++i) (*alphas)[i].restarts = restarts[i];
+}
+
 }  // namespace
 
 template <typename Dtype>
@@ -147,6 +154,9 @@ void LiveTlr<Dtype>::Tell(unsigned event, std::size_t tensor) const {
                  << " are not finite; the rate stays " << alpha.rate;
   } else if (event == lrpolicy::kTlrAtLimit) {
     LOG(WARNING) << whose << "the rate was stopped at " << alpha.rate;
+  } else if (event == lrpolicy::kTlrRestarted) {
+    LOG(WARNING) << whose << "the rate fell below " << machine_.rule.restart_below << " and starts again from "
+                 << alpha.rate;
   } else {
     LOG(WARNING) << whose << "the squared gradient is over " << machine_.rule.divergence << " times the first window's";
   }
@@ -154,8 +164,11 @@ void LiveTlr<Dtype>::Tell(unsigned event, std::size_t tensor) const {
 
 template <typename Dtype>
 void LiveTlr<Dtype>::Save(StateWriter* writer) const {
-  std::vector<std::int64_t> events;
-  for (const lrpolicy::TlrAlpha& alpha : state_.alphas) events.push_back(alpha.events);
+  std::vector<std::int64_t> events, restarts;
+  for (const lrpolicy::TlrAlpha& alpha : state_.alphas) {
+    events.push_back(alpha.events);
+    restarts.push_back(alpha.restarts);
+  }
   writer->Whole("windows", state_.windows);
   writer->Whole("non_finite_tensor", state_.non_finite_tensor);
   writer->Reals("rates", Column(state_.alphas, &lrpolicy::TlrAlpha::rate));
@@ -163,6 +176,7 @@ void LiveTlr<Dtype>::Save(StateWriter* writer) const {
   writer->Reals("squared", Column(state_.alphas, &lrpolicy::TlrAlpha::squared));
   writer->Reals("first", Column(state_.alphas, &lrpolicy::TlrAlpha::first));
   writer->Wholes("events", events);
+  writer->Wholes("restarts", restarts);
 }
 
 template <typename Dtype>
@@ -178,6 +192,7 @@ void LiveTlr<Dtype>::Load(const StateReader& reader) {
   for (std::size_t i = 0; i < std::min(events.size(), state.alphas.size()); ++i) {
     state.alphas[i].events = static_cast<unsigned>(events[i]);
   }
+  TakeRestarts(reader, &state.alphas);
   state_ = state;
   begun_ = true;
 }
