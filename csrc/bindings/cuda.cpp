@@ -128,6 +128,7 @@ void* numbers_of(const TensorList& list, DType dtype, std::int64_t count, int de
   if (list.size() != 1) throw InputError(list.kind() + " must be one tensor", std::to_string(list.size()));
   list.check_counts({count}, "list of tensors");
   list.check_dtype(dtype, "");
+  list.check_unmoved();
   check_on(list, {Device::kCuda, device}, "");
   return list.pointers()[0];
 }

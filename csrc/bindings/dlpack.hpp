@@ -36,4 +36,14 @@ struct ManagedVersioned {
 
 constexpr std::uint64_t kReadOnly = 1;
 
+// "dlpack_exchange_api": the C functions of a type of tensors, its attribute __dlpack_c_exchange_api__ (since
+// DLPack 1.3). They return 0, or -1 with a Python exception set. The members that are not called here have another type
+// there.
+struct ExchangeApi {
+  std::uint32_t major, minor;
+  const ExchangeApi* previous;  // of an older version
+  void* allocate;
+  int (*managed_from_object)(void* object, ManagedVersioned** out);
+};
+
 }  // namespace dlpack

@@ -6,8 +6,11 @@ using namespace lrpolicy;
 
 namespace {
 
-void check_all_counts(const std::vector<std::int64_t>& counts, const std::vector<const TensorList*>& lists) {
-  for (const TensorList* const list : lists) list->check_counts(counts, "tensor of the plan");
+void check_all(const std::vector<std::int64_t>& counts, const std::vector<const TensorList*>& lists) {
+  for (const TensorList* const list : lists) {
+    list->check_counts(counts, "tensor of the plan");
+    list->check_unmoved();
+  }
 }
 
 }  // namespace
@@ -18,7 +21,7 @@ void check_dot_pair(const std::vector<std::int64_t>& counts, const TensorList& n
   if (start != nullptr) written.push_back(start);
   std::vector<const TensorList*> all = written;
   all.insert(all.begin(), &now);
-  check_all_counts(counts, all);
+  check_all(counts, all);
   check_one_device(all);
   if (start != nullptr) start->check_dtype(now.dtype(), ", as each " + now.kind() + " is");
   if (now.size() > 0) {
@@ -30,7 +33,7 @@ void check_dot_pair(const std::vector<std::int64_t>& counts, const TensorList& n
 }
 
 void check_accumulate(const std::vector<std::int64_t>& counts, const TensorList& gradients, const TensorList& sums) {
-  check_all_counts(counts, {&gradients, &sums});
+  check_all(counts, {&gradients, &sums});
   check_one_device({&gradients, &sums});
   if (gradients.size() > 0) sums.check_dtype(wide(gradients.dtype()), ", to go with its " + gradients.kind());
   sums.check_writable();
@@ -39,7 +42,7 @@ void check_accumulate(const std::vector<std::int64_t>& counts, const TensorList&
 
 void check_momentum_step(const std::vector<std::int64_t>& counts, const TensorList& gradients,
                          const TensorList& weights, const TensorList& history) {
-  check_all_counts(counts, {&gradients, &weights, &history});
+  check_all(counts, {&gradients, &weights, &history});
   for (const TensorList* const list : {&gradients, &weights, &history}) {
     list->check_dtype(DType::kFloat32, ": momentum_step computes as Caffe does");
   }

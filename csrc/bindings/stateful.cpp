@@ -163,8 +163,7 @@ void bind_stateful(py::module_& module) {
   py::class_<Tlr>(module, "TlrCore")
       .def(py::init([](const std::string& variant, const std::string& source, double base_lr, double bound,
                        std::optional<double> eta, double window, std::int64_t epoch_iterations, double min_lr,
-                       double max_lr, double divergence, const Reals& lr_mult, bool per_tensor,
-                       double restart_below) {
+                       double max_lr, double divergence, const Reals& lr_mult, bool per_tensor, double restart_below) {
              return make_tlr({variant, source, base_lr, bound, eta.value_or(std::nan("")), window, epoch_iterations,
                               min_lr, max_lr, divergence, lr_mult, per_tensor, restart_below});
            }),

@@ -23,30 +23,48 @@ TensorList::TensorList(const py::sequence& tensors, std::string kind, std::vecto
                      std::to_string(names_.size()) + " names for " + std::to_string(tensors.size()) + " tensors");
   }
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const py::object tensor = tensors[i];
-    if (tensor.is_none()) throw InputError("is None", "", "leave out tensors without one", where(i));
-    tensors_.push_back(borrow(tensor, where(i)));
-    const TensorView& view = tensors_.back().view;
-    if (view.count > 0 &&
-        reinterpret_cast<std::uintptr_t>(view.data) % static_cast<std::uintptr_t>(size_of(view.dtype))) {
-      throw InputError("its address does not suit its dtype", "", "pass a copy", where(i));
+    try {
+      add(tensors[i]);
+    } catch (const InputError& error) {
+      throw InputError(error.rule(), error.got(), error.remedy(), where(i));
     }
-    if (i == 0) dtype_ = view.dtype;
-    if (view.dtype != dtype_) {
-      throw InputError("is " + name_of(view.dtype) + " and the first is " + name_of(dtype_), "",
-                       "all tensors of a list have one dtype", where(i));
-    }
-    if (!(view.device == tensors_.front().view.device)) {
-      throw InputError("is on " + name_of(view.device) + " and the first on " + name_of(tensors_.front().view.device),
-                       "", "all tensors of a list lie on one device", where(i));
-    }
-    counts_.push_back(view.count);
-    pointers_.push_back(view.data);
   }
+}
+
+void TensorList::add(const py::object& tensor) {
+  if (tensor.is_none()) throw InputError("is None", "", "leave out tensors without one");
+  types_.push_back(type_of(tensor));
+  tensors_.push_back(borrow(tensor, types_.back()));
+  const TensorView& view = tensors_.back().view;
+  objects_.push_back(tensor);
+  check_memory(tensor, types_.back(), view);
+  if (view.count > 0 &&
+      reinterpret_cast<std::uintptr_t>(view.data) % static_cast<std::uintptr_t>(size_of(view.dtype))) {
+    throw InputError("its address does not suit its dtype", "", "pass a copy");
+  }
+  if (size() == 1) dtype_ = view.dtype;
+  if (view.dtype != dtype_) {
+    throw InputError("is " + name_of(view.dtype) + " and the first is " + name_of(dtype_), "",
+                     "all tensors of a list have one dtype");
+  }
+  if (!(view.device == device())) {
+    throw InputError("is on " + name_of(view.device) + " and the first on " + name_of(device()), "",
+                     "all tensors of a list lie on one device");
+  }
+  counts_.push_back(view.count);
+  pointers_.push_back(view.data);
 }
 
 std::string TensorList::where(std::size_t i) const {
   return kind_ + " " + std::to_string(i) + (names_.empty() ? "" : " (" + names_[i] + ")");
+}
+
+void TensorList::check_unmoved() const {
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (is_unmoved(objects_[i], types_[i], view(i))) continue;
+    throw InputError("its memory was freed or exchanged since this list was made", "", "make the TensorList anew",
+                     where(i));
+  }
 }
 
 void TensorList::check_counts(const std::vector<std::int64_t>& counts, const std::string& of) const {

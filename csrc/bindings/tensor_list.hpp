@@ -8,15 +8,17 @@
 #include <string>
 #include <vector>
 
-// A borrowed tensor: the view, and what gives it back.
+#include "memory.hpp"
+
+// A borrowed tensor: the view, and what gives it back; a NumPy array's memory lives as long as the array.
 struct Borrowed {
   lrpolicy::TensorView view;
   bool read_only;
   std::shared_ptr<void> owner;
 };
 
-// From anything with __dlpack__ or __cuda_array_interface__. Throws InputError, which begins with `where`.
-Borrowed borrow(pybind11::handle tensor, const std::string& where);
+// From anything with __dlpack__ or __cuda_array_interface__. Throws InputError, which does not say where.
+Borrowed borrow(pybind11::handle tensor, TensorType type);
 
 class TensorList {
  public:
@@ -32,15 +34,21 @@ class TensorList {
   lrpolicy::Device device() const { return tensors_.front().view.device; }  // of a list that is not empty
   std::string where(std::size_t i) const;
 
-  // Throw InputError, naming the tensor: not of these sizes, not of this type, not to be written to.
+  // Throw InputError, naming the tensor: its memory was freed or exchanged since, not of these sizes, not of this type,
+  // not to be written to.
+  void check_unmoved() const;
   void check_counts(const std::vector<std::int64_t>& counts, const std::string& of) const;
   void check_dtype(lrpolicy::DType dtype, const std::string& because) const;
   void check_writable() const;
 
  private:
+  void add(const pybind11::object& tensor);
+
   std::string kind_;
   std::vector<std::string> names_;
   std::vector<Borrowed> tensors_;
+  std::vector<pybind11::object> objects_;  // the tensors as Python has them
+  std::vector<TensorType> types_;
   std::vector<std::int64_t> counts_;
   std::vector<void*> pointers_;
   lrpolicy::DType dtype_ = lrpolicy::DType::kFloat32;

@@ -15,7 +15,8 @@ TlrState unpack_tlr(const Tlr& tlr, const TlrTuple& t) {
   const Reals &rate = std::get<2>(t), &scale = std::get<3>(t), &squared = std::get<4>(t), &first = std::get<5>(t);
   const std::vector<unsigned>& events = std::get<6>(t);
   const std::vector<std::int64_t>& restarts = std::get<7>(t);
-  for (const std::size_t size : {rate.size(), scale.size(), squared.size(), first.size(), events.size(), restarts.size()}) {
+  for (const std::size_t size :
+       {rate.size(), scale.size(), squared.size(), first.size(), events.size(), restarts.size()}) {
     if (size == count) continue;
     throw InputError("this state has " + std::to_string(size) + " rates and the schedule has " + std::to_string(count),
                      "", "a state belongs to one list of tensors");

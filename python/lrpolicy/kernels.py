@@ -30,7 +30,8 @@ class TensorList(_core.TensorList):
     """Tensors of one dtype on one device, checked and borrowed: their memory stays alive as long as this list.
 
     A framework that gives a tensor other memory (PyTorch's `.grad` after `zero_grad(set_to_none=True)`) needs a new
-    list. `kind` ("gradient") and `names` (one for each tensor) serve error messages.
+    list. Where the very tensors of a list (of NumPy or PyTorch) have lost their memory, each verb says so, at a cost of
+    some 0.1 us a tensor. `kind` ("gradient") and `names` (one for each tensor) serve error messages.
     """
 
     def __init__(self, tensors: Iterable[Any], kind: str = "tensor", names: Iterable[str] = ()) -> None:

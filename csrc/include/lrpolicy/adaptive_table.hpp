@@ -85,8 +85,7 @@ struct AdaptivePolicyRow {
 
 constexpr unsigned kSequenceOptions = kStrategyName | kAdaptiveMinLr;
 constexpr unsigned kTlrOptions = kTlrVariantName | kTlrSourceName | kTlrBound | kTlrWindow | kTlrEta | kTlrPerTensor |
-                                 kAdaptiveMinLr | kAdaptiveMaxLr | kTlrDivergence | kTlrRestartBelow |
-                                 kTlrEpoch;
+                                 kAdaptiveMinLr | kAdaptiveMaxLr | kTlrDivergence | kTlrRestartBelow | kTlrEpoch;
 constexpr const char* kSequenceNote = "a test pass stands for an epoch: set test_interval to the iterations of one";
 
 constexpr AdaptivePolicyRow kAdaptivePolicies[] = {

@@ -262,3 +262,45 @@ def test_a_tensor_list_keeps_borrowed_memory_alive() -> None:
     tensors = TensorList([torch.full((n,), 2.0) for n in counts])
     gg, _ = Plan(counts).dot_pair(tensors, arrays(counts, 2))
     assert gg[0] == 400_000 and tensors.counts == counts and tensors.dtype == "float32" and len(tensors) == 1
+
+
+def shrunk_array(array: np.ndarray) -> None:
+    array.resize(4, refcheck=False)
+
+
+def freed(tensor: torch.Tensor) -> None:
+    tensor.untyped_storage().resize_(0)
+
+
+def exchanged(tensor: torch.Tensor) -> None:
+    tensor.data = torch.zeros_like(tensor)
+
+
+def shrunk(tensor: torch.Tensor) -> None:
+    tensor.untyped_storage().resize_(400)
+
+
+@pytest.mark.parametrize(
+    ("make", "spoil"),
+    [(np.ones, shrunk_array), (torch.ones, freed), (torch.ones, exchanged), (torch.ones, shrunk)],
+)
+def test_a_kept_list_whose_memory_is_gone_says_so(make: Any, spoil: Any) -> None:
+    tensor = make(100_000)
+    other = TensorList([np.zeros(100_000, np.float32 if make is torch.ones else np.float64)])
+    tensors, plan = TensorList([tensor], "gradient", ["conv2.weight"]), Plan([100_000])
+    assert plan.dot_pair(tensors, other)[0] == 100_000
+    spoil(tensor)
+    message = r"gradient 0 \(conv2.weight\): its memory was freed or exchanged since this list was made; make the Tens"
+    with pytest.raises(InputError, match=message):
+        plan.dot_pair(tensors, other)
+    with pytest.raises(InputError, match=message):
+        plan.accumulate(tensors, other)
+
+
+@pytest.mark.parametrize("spoil", [freed, shrunk])
+@pytest.mark.parametrize("offset", [0, 100])
+def test_a_tensor_without_memory_is_not_borrowed(spoil: Any, offset: int) -> None:
+    tensor = torch.ones(100_000)[offset:]
+    spoil(tensor)
+    with pytest.raises(InputError, match="gradient 0: has no memory for its elements"):
+        Plan([tensor.numel()]).dot_pair([tensor], [torch.zeros(tensor.numel())])

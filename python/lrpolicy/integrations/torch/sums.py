@@ -110,7 +110,7 @@ class _Part(ABC):
         """What a plan's verb gives for our tensors of these lists, by their kind."""
 
     def _borrowed(self, lists: dict[str, Sequence[Tensor]]) -> list[TensorList]:
-        """Our tensors of each list, borrowed anew only where one has moved: that costs about 10 us a tensor."""
+        """Our tensors of each list, borrowed anew only where one has moved: that costs a microsecond a tensor."""
         return [self._kept_or_new(kind, [tensors[place] for place in self.places]) for kind, tensors in lists.items()]
 
     def _kept_or_new(self, kind: str, tensors: list[Tensor]) -> TensorList:

@@ -199,7 +199,7 @@ class TLR(HookedLR):
         Only here is looked whether the optimizer still has the parameters of the start: nothing depends on it before.
         """
         self._check_parameters()
-        dots = self._window.close()
+        dots = self._window.close(self._names)
         if self._device is None:
             gg, gp = dots.cpu().numpy()
             self._state = self.schedule.update(self._state, TlrWindow(gg, gp, self._updates))

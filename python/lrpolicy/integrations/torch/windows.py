@@ -45,13 +45,17 @@ class Window(ABC):
             self.now = self._start()
             self.before = self.before or self._zeros(_wide)
 
-    def close(self) -> Tensor:
+    def close(self, names: Callable[[], list[str]]) -> Tensor:
         """<A, A> and <A, A'> of what this window and the one before have accumulated, as `Sums` gives them.
 
-        This window is the one before then, and the next one begins.
+        This window is the one before then, and the next one begins. Raises InputError, naming the parameter, for one
+        whose storage was freed.
         """
         assert self.now is not None
         assert self.before is not None
+        for index, parameter in enumerate(self.parameters):
+            if parameter.untyped_storage().nbytes() == 0 < parameter.numel():
+                raise InputError(f"{names()[index]} has no memory", remedy="give it its storage back before step()")
         if self._sums is None:
             self._sums = sums_for(self.parameters, capturable=self.capturable)
         return self._close(self._sums, self.now, self.before)

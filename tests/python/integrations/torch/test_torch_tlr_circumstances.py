@@ -230,6 +230,20 @@ def test_one_bad_tensor_leaves_the_rate_and_is_named_once() -> None:
             assert (optimizer.param_groups[0]["lr"] == before) is (bad or scheduler.state.windows == 1)
 
 
+@pytest.mark.parametrize("source", ["displacement", "gradient"])
+def test_a_parameter_that_was_freed_is_named(source: str) -> None:
+    """After a step that its storage was still there for, so that PyTorch itself has not crashed."""
+    first, second = torch.ones(4, requires_grad=True), torch.ones(3, requires_grad=True)
+    optimizer = torch.optim.SGD([("first", first), ("second", second)], lr=0.1)
+    TLR(optimizer, 6, source=source)  # windows of two updates
+    first.grad, second.grad = torch.ones(4), torch.ones(3)
+    optimizer.step()
+    second.grad = None
+    second.untyped_storage().resize_(0)
+    with pytest.raises(InputError, match=r"parameter 1 of group 0 \(second\) has no memory"):
+        optimizer.step()
+
+
 def test_divergence_is_reported() -> None:
     w = parameter(3)
     optimizer = torch.optim.SGD([w], lr=5.0)
