@@ -51,7 +51,7 @@ class State:
             if values.get(key) != wanted:
                 raise InputError(f"this is no state of {key} {wanted}", got=f"{key} {values.get(key)}")
         kinds = {field.name: str(field.type) for field in fields(cls)}  # type: ignore[arg-type]
-        for name in {*kinds, *expected} ^ set(values):
+        for name in sorted({*kinds, *expected} ^ set(values)):
             trouble = "has no field" if name in values else "lacks the field"
             raise InputError(f'this {cls.schedule} state {trouble} "{name}"')
         return cls(**{name: _typed(name, kind, values[name]) for name, kind in kinds.items()})
