@@ -18,10 +18,12 @@ from lrpolicy.evaluator.halving import (
     climbed,
     finalists,
     in_turn,
+    leaders_first,
     not_promoted,
+    turns,
 )
 from lrpolicy.evaluator.optuna_search import asked_and_told, new_study
-from lrpolicy.evaluator.plan import Layout, Plan, after_search, expected, lay_out, scan_iterations
+from lrpolicy.evaluator.plan import Layout, Plan, Rung, after_search, expected, lay_out, scan_iterations
 from lrpolicy.evaluator.stages import Stages, StageStarted
 from lrpolicy.executors.base import Event, Executor
 from lrpolicy.policies import Policy
@@ -109,14 +111,28 @@ class Evaluator:
         return spent
 
     def _halve(self, found: RateRange, layout: Layout) -> Search:
-        rungs: list[Climbed] = []
-        candidates = self._candidates(found)
-        for rung in layout.rungs:
-            entering = candidates[: rung.candidates]
-            yield from self._train_rung(found, entering, rung.iterations)
-            rungs.append(self._judged(found, entering, rung.iterations))
-            candidates = list(rungs[-1].order)
+        rungs = [(yield from self._enter(found, layout.rungs[0]))]
+        for rung in layout.rungs[1:]:
+            goes_on = rungs[-1].order[: rung.candidates]
+            yield from self._train_rung(found, goes_on, rung.iterations)
+            rungs.append(self._judged(found, goes_on, rung.iterations))
         return rungs
+
+    def _enter(self, found: RateRange, rung: Rung) -> Generator[Step, None, Climbed]:
+        """The first rung: all candidates where they fit, else turn by turn, the leaders' first."""
+        all_turns = turns(self._space(found, self.plan.max_iter), self.plan.functions, self.plan.candidates)
+        if sum(map(len, all_turns)) <= rung.candidates:
+            all_turns = [[candidate for turn in all_turns for candidate in turn]]
+        entered: list[Candidate] = []
+        order: Sequence[Candidate] = ()
+        for turn in all_turns:
+            entered += leaders_first(turn, order)[: rung.candidates - len(entered)]
+            yield from self._train_rung(found, entered, rung.iterations)
+            reached = self._judged(found, entered, rung.iterations)
+            order = reached.order
+            if len(entered) == rung.candidates:
+                break
+        return reached
 
     def _ask_optuna(self, found: RateRange, layout: Layout) -> Search:
         lengths = [rung.iterations for rung in layout.rungs]
@@ -136,11 +152,12 @@ class Evaluator:
         yield from self._train("search", list(policies.values()), [self.plan.first_seed], length)
 
     def _judged(self, found: RateRange, candidates: Sequence[Candidate], length: int) -> Climbed:
+        """How the candidates did at this length, beside one another alone: what entered later changes nothing."""
         policies = self._fitted(candidates, self._space(found, length))
-        results = {policy_from_dict(t.spec.policy): t for t in self._stages.results("search", length)}
-        outcomes = [results[policy].outcome for policy in set(policies.values()) if policy in results]
-        cost = sum(outcome.iterations for outcome in outcomes if outcome is not None)
-        return climbed(length, policies, self.ranking("search", length), self.plan, cost)
+        among = set(policies.values())
+        results = [t for t in self._stages.results("search", length) if policy_from_dict(t.spec.policy) in among]
+        cost = sum(trial.outcome.iterations for trial in results if trial.outcome is not None)
+        return climbed(length, policies, rank(map(self._result, results), self.plan.goal), self.plan, cost)
 
     def _scan(self) -> Generator[Step, None, RateRange]:
         coarse = yield from self._try_rates(coarse_rates())

@@ -4,7 +4,9 @@ A rung never trains the prefix of a long schedule: at a third of the way a cycle
 begun, so prefixes rank by the wrong end. A candidate is a place in the search space instead, and a rung trains the
 policy that stands there for a training of the rung's length.
 
-Candidates are few, well chosen and in order (`search`), and the shortest rung is long enough to tell something.
+Candidates are few, well chosen and in order (`search`), and the shortest rung is long enough to tell something. Where
+not all can enter it, the first candidate of every function does, and the others in turn, those of the functions that
+lead by then first: how high a cycle may rise, for one, is a thing that only a trial tells.
 """
 
 from __future__ import annotations
@@ -60,10 +62,22 @@ class NotPromoted:
     row: RankedPolicy | None
 
 
-def in_turn(space: SearchSpace, functions: Sequence[str], count: int) -> list[Candidate]:
-    """At most `count` candidates of each function: the first of every function, then the second of every one, ..."""
+def turns(space: SearchSpace, functions: Sequence[str], count: int) -> list[list[Candidate]]:
+    """The first candidate of every function, then the second of every one, ...: at most `count` of each."""
     lists = [[Candidate(name, place) for place in space.places(name, count)] for name in functions]
-    return [candidate for turn in zip_longest(*lists) for candidate in turn if candidate is not None]
+    return [[candidate for candidate in turn if candidate is not None] for turn in zip_longest(*lists)]
+
+
+def in_turn(space: SearchSpace, functions: Sequence[str], count: int) -> list[Candidate]:
+    """The candidates of all turns, in one list."""
+    return [candidate for turn in turns(space, functions, count) for candidate in turn]
+
+
+def leaders_first(turn: Sequence[Candidate], order: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates of a turn by how well their functions do in the order, those of functions not in it last."""
+    functions = list(dict.fromkeys(candidate.function for candidate in order))
+    places = {name: place for place, name in enumerate(functions)}
+    return sorted(turn, key=lambda candidate: places.get(candidate.function, len(places)))
 
 
 def climbed(

@@ -24,7 +24,7 @@ _LONGEST_RUNG, _MOST_RUNGS = ETA, 2
 # The shortest rung is an epoch; where an epoch is longer than this many updates, these are enough to compare.
 ENOUGH_UPDATES = 50
 # The range test's share of a budget, and the share of the rest that the search may take.
-_RANGE_SHARE, _SEARCH_SHARE = 0.15, 0.55
+_RANGE_SHARE, _SEARCH_SHARE = 0.15, 0.6
 # A table of one or two compares little: so many finalists are worth more than several seeds.
 _LEAST_FINALISTS = 3
 # The finer rates are at most three.
@@ -140,8 +140,8 @@ def lay_out(plan: Plan, epoch: int, left: int | None = None) -> Layout:
     """The plan in numbers, so that search and finals cost at most `left` iterations (None: what they need).
 
     Where not everything fits, the candidates that enter are cut first, so that the search takes little more than half
-    of what is left, each function keeping one; then those that go on; then the finalists, down to three; then their
-    seeds; then the finalists again.
+    of what is left, each function keeping one, and a quarter of them goes on where a third is too many; then those that
+    go on; then the finalists, down to three; then their seeds; then the finalists again.
 
     Raises:
         InputError: not even one candidate of each function and one finalist with one seed fit.
@@ -151,7 +151,12 @@ def lay_out(plan: Plan, epoch: int, left: int | None = None) -> Layout:
     whole = Layout(_rungs(lengths, every, promoted(every)), count, plan.seeds, plan.max_iter, left)
     if left is None or whole.iterations <= left:
         return whole
-    entering = [(entrants, promoted(entrants)) for entrants in range(every, count - 1, -1)]
+    # One more that enters, a leader's next candidate, is worth more than one more that goes on.
+    entering = [
+        (entrants, goes_on)
+        for entrants in range(every, count - 1, -1)
+        for goes_on in (promoted(entrants), promoted(entrants, ETA + 1))
+    ]
     thinned = [(count, goes_on) for goes_on in range(promoted(count) - 1, 0, -1)]
     most = {True: min(_SEARCH_SHARE * left, left - plan.max_iter), False: left - plan.max_iter}
     searches = [(_rungs(lengths, *cut), most[cut in entering]) for cut in entering + thinned]
@@ -201,9 +206,9 @@ def _rungs(lengths: Sequence[int], entrants: int, goes_on: int) -> tuple[Rung, .
     return tuple(Rung(count, length) for count, length in zip((entrants, goes_on), lengths, strict=False))
 
 
-def promoted(candidates: int) -> int:
+def promoted(candidates: int, one_in: int = ETA) -> int:
     """How many of a rung's candidates go on."""
-    return max(1, candidates // ETA)
+    return max(1, candidates // one_in)
 
 
 def _cost(rungs: Sequence[Rung]) -> int:

@@ -108,6 +108,23 @@ def test_the_smallest_losses_of_a_rung_go_on_and_a_high_last_rate_counts_against
     assert {(policy.name, place_of(policy, 60)) for policy in best} == went_on
 
 
+def test_where_not_all_fit_the_next_candidates_of_the_leaders_enter(database):
+    evaluator = evaluator_of(database, Plan(ALL, max_iter=540, candidates=6, range=RANGE, budget=Budget(3_400)))
+    layout = next(step.layout for step in run_to_the_end(evaluator) if isinstance(step, Planned))
+    begun = [policy for policy, _, max_iter in evaluator.executor.begun if max_iter == 60]
+    first, others = begun[: len(ALL)], begun[len(ALL) :]
+    assert [(policy.name, place_of(policy, 60)) for policy in first] == [(name, 0) for name in ALL]
+    assert 2 <= len(others) == layout.rungs[0].candidates - len(ALL) < len(ALL)
+    costs = {}
+    for trial in database.trials(run=evaluator.run, stage="search"):
+        policy = Policy.from_dict(trial.spec.policy)
+        if policy in first:
+            rates = [policy.rate(t) for t in range(60)]
+            costs[policy.name] = trial.outcome.best.evaluation.loss * (1 + 0.5 * sum(rates[-3:]) / 3 / max(rates))
+    leaders = sorted(costs, key=costs.get)[: len(others)]
+    assert [(policy.name, place_of(policy, 60)) for policy in others] == [(name, 1) for name in leaders]
+
+
 def test_under_another_goal_the_best_ranks_go_on(database):
     goal = find_goal("iterations", 0.9)
     evaluator = evaluator_of(database, Plan(ALL, max_iter=540, seeds=1, range=RANGE, goal=goal))
