@@ -18,6 +18,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,8 @@ class _Worker:
         self.connection, other = _SPAWN.Pipe()
         self.folder = tempfile.mkdtemp(prefix="lrpolicy-worker-")
         self.process = _SPAWN.Process(target=_serve, args=(other, self.folder), daemon=True)
-        self.process.start()
+        with _ctrl_c_held():
+            self.process.start()
         other.close()
 
     def send(self, engine: str, trial: int, job: TrainingJob) -> None:
@@ -129,6 +131,20 @@ class _Worker:
     def remove_folder(self) -> None:
         """Remove what the process, which has ended, may have left."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """A process that is started meanwhile begins with SIGINT held, which `_serve` then ignores.
+
+    A terminal sends it to the child as well, which would die of it on its way there, and say so.
+    """
+    resource_tracker.ensure_running()  # it would let the signal through when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _exit_text(exitcode: int | None) -> str:
@@ -198,6 +214,7 @@ def _serve(connection: Any, folder: str) -> None:
 def _take_jobs(connection: Any) -> None:
     """Take a job, train it, say how it ended, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two trials on two cores must not spin against each other
     engines: dict[str, Any] = {}
     while True:

@@ -1,6 +1,8 @@
 import contextlib
 import os
 import signal
+import time
+from multiprocessing.process import BaseProcess
 
 import pytest
 
@@ -80,6 +82,34 @@ def test_no_temporary_files_are_left(tmp_path, monkeypatch, killed):
                 os.kill(child, signal.SIGKILL)
                 killed = False
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.2])
+def test_a_worker_that_starts_does_not_hear_ctrl_c(seconds, monkeypatch, capfd):
+    """A terminal sends it to all; the worker died of it, with a traceback where it had come so far."""
+    start = BaseProcess.start
+
+    def interrupted(process):
+        start(process)
+        time.sleep(seconds)
+        os.kill(process.pid, signal.SIGINT)
+
+    monkeypatch.setattr(BaseProcess, "start", interrupted)
+    with LocalExecutor(1) as executor:
+        events = list(executor.run(ENGINE, [(1, job())]))
+    assert events.count(Started(1)) == 1
+    assert events[-1].outcome.status is TrialStatus.COMPLETED
+    assert capfd.readouterr().err == ""
+
+
+def test_sigterm_ends_a_worker_and_not_its_trial():
+    with LocalExecutor(1) as executor:
+        events = executor.run(ENGINE, [(1, job(seed=669))])
+        assert next(events) == Started(1)
+        (child,) = _children()
+        os.kill(child, signal.SIGTERM)
+        assert next(events) == Started(1)
+        assert child not in _children()
 
 
 def test_an_idle_worker_that_is_killed_costs_nothing():
