@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ import numpy as np
 
 from lrpolicy.cli.common import SEED, console, examples, json_option, print_json, progress_bar, table
 from lrpolicy.errors import InputError
+from lrpolicy.prototxt.files import all_or_none, check_writable
 
 if TYPE_CHECKING:
     from lrpolicy.datasets import Examples
@@ -91,7 +90,8 @@ def lmdb(source: str, out: Path, pad: int, validation: float | None, seed: int, 
         if (out / name).exists():
             remedy = "remove it, or give another folder"
             raise InputError("exists already and is not overwritten", where=str(out / name), remedy=remedy)
-    with _all_or_none(out, parts), _Bar(sum(map(len, parts.values()))) as bar:
+    check_writable(out)
+    with all_or_none(out, parts), _Bar(sum(map(len, parts.values()))) as bar:
         for name, part in parts.items():
             write_lmdb(out / name, part, bar.part(name, len(part)))
     written = [{"path": str(out / name), "examples": len(part)} for name, part in parts.items()]
@@ -131,30 +131,6 @@ def _parts(source: str, pad: int, validation: float | None, seed: int) -> dict[s
     train = train.padded(pad)
     padding = f"_pad{train.padding}" if train.padding else ""
     return {f"{dataset.name}_train{padding}_lmdb": train, **parts, f"{dataset.name}_test_lmdb": dataset.test}
-
-
-@contextmanager
-def _all_or_none(folder: Path, names: Iterable[str]) -> Iterator[None]:
-    """Make the folder for a `with` block that writes these into it; where that fails, nothing stays of either."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        _make_folder(folder)
-        yield
-    except BaseException:
-        for name in names:
-            shutil.rmtree(folder / name, ignore_errors=True)
-        for path in missing:
-            with suppress(OSError):  # it was not made, or someone else uses it by now
-                path.rmdir()
-        raise
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        remedy = "give a folder that can be made"
-        raise InputError(f"the folder cannot be made: {error.strerror}", where=str(folder), remedy=remedy) from error
 
 
 class _Bar:

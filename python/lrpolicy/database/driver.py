@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +105,8 @@ def open_connection(parameters: dict[str, Any], where: str, remedy: str) -> Conn
         connection.execute(_SESSION)
     except psycopg.Error as error:
         reason = _redact(_connect_reason(str(error)), parameters)
+        if os.strerror(errno.ENOSPC) in reason:
+            remedy = _MEANINGS["53100"]
         raise RunError(f"{where}: cannot connect: {reason}; {remedy}") from None
     version = connection.info.server_version // 10_000
     if version < LEAST_SERVER_VERSION:

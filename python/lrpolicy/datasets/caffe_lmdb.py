@@ -119,7 +119,8 @@ def write_lmdb(path: str | Path, examples: Examples, progress: Callable[[int], N
             environment.sync(True)
         folder.rename(path)
     except (lmdb.Error, OSError) as error:
-        raise RunError(f"{path}: writing the LMDB failed: {error}") from error
+        free = shutil.disk_usage(path.parent).free / 1e6  # lmdb calls a full disk an input/output error
+        raise RunError(f"{path}: writing the LMDB failed: {error}; {free:.1f} MB are free there") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

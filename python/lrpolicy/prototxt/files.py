@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lrpolicy.errors import InputError, RunError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -33,16 +37,44 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise RunError(f"{path}: cannot be written: {refusal(error)}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def all_or_none(folder: Path, names: Iterable[str]) -> Iterator[None]:
+    """Make the folder for a `with` block that writes files and folders of these names into it, all of them or none.
+
+    Where the block fails, what it made is removed; what was there before stays. Raises RunError where the folder
+    cannot be made.
+    """
+    new = [path for path in (folder / name for name in names) if not path.exists()]
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_empty(missing)
+        raise RunError(f"{folder}: the folder cannot be made: {refusal(error)}") from error
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        _remove_empty(missing)
+        raise
+
+
+def refusal(error: OSError) -> str:
+    """Why a place takes no file, and what to do."""
+    return f"{error.strerror or error}; {'make room there, or ' if error.errno in _FULL else ''}give another place"
+
+
 def check_writable(folder: str | Path) -> None:
     """Raise InputError where no file can be made in `folder`, which need not exist yet; nothing is left behind.
 
-    For the start of what takes long and writes at its end.
+    Where that is for want of room it is a RunError. For the start of what takes long and writes at its end.
     """
     folder = Path(folder)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -51,12 +83,18 @@ def check_writable(folder: str | Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if error.errno in _FULL:
+            raise RunError(f"{folder}: cannot be written: {refusal(error)}") from error
         rule = f"cannot be written: {error.strerror or error}"
         raise InputError(rule, where=str(folder), remedy="give another folder") from error
     finally:
-        for path in missing:
-            with contextlib.suppress(OSError):  # it was not made, or someone else uses it by now
-                path.rmdir()
+        _remove_empty(missing)
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for path in folders:
+        with contextlib.suppress(OSError):  # it was not made, or someone else uses it by now
+            path.rmdir()
 
 
 def check_folder(prefix: Path) -> None:

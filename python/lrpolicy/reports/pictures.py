@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lrpolicy.errors import InputError, RunError
 from lrpolicy.plots import Candidate, Curve, plot_curves, plot_front, plot_rate_scan, plot_schedules
+from lrpolicy.prototxt.files import all_or_none
 from lrpolicy.range_test import fix_range
 from lrpolicy.ranking import RankedPolicy
 from lrpolicy.records import Measurement, TrialStatus
@@ -87,18 +88,12 @@ def pictures(found: RunResults, verdict: Verdict) -> list[Picture]:
 
 
 def write_pictures(folder: Path, made: Iterable[Picture]) -> list[Path]:
-    """Write every picture as PNG and SVG into `folder`, which is made if need be. Raises RunError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be made: {error.strerror}") from None
-    paths = []
-    for picture in made:
-        for ending in ("png", "svg"):
-            path = folder / f"{picture.name}.{ending}"
-            picture.draw(path)
-            paths.append(path)
-    return paths
+    """Write every picture as PNG and SVG into `folder`, which is made if need be, or none. Raises RunError."""
+    files = {f"{picture.name}.{ending}": picture for picture in made for ending in ("png", "svg")}
+    with all_or_none(folder, files):
+        for name, picture in files.items():
+            picture.draw(folder / name)
+    return [folder / name for name in files]
 
 
 def _curves(found: RunResults, rows: Iterable[RankedPolicy]) -> list[Curve]:

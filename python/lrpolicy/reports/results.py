@@ -12,7 +12,7 @@ from typing import Any
 
 from lrpolicy.errors import RunError
 from lrpolicy.plots import Curve, plot_curves
-from lrpolicy.prototxt.files import write_bytes
+from lrpolicy.prototxt.files import all_or_none, write_bytes
 from lrpolicy.ranking import RankedPolicy, Spread
 from lrpolicy.records import Measurement, Protocol
 from lrpolicy.reports.measured_rates import drawable
@@ -38,7 +38,7 @@ def write_results(
     max_iter: int,
     protocol: Protocol,
 ) -> ResultFiles:
-    """Write winner.prototxt (with a copy of its `net` beside it), ranking.png and ranking.json into `folder`.
+    """Write winner.prototxt (with a copy of its `net` beside it), ranking.png and ranking.json into `folder`, or none.
 
     `measurements` holds one trial of each ranked policy, for the picture.
 
@@ -48,20 +48,24 @@ def write_results(
     if not ranking or math.isnan(ranking[0].selection.top1.mean):
         raise RunError("no policy finished a trial: nothing to rank")
     winner, table, picture = folder / "winner.prototxt", folder / "ranking.json", folder / "ranking.png"
+    own_net = folder / "net.prototxt"
     fields: dict[str, object] = {"max_iter": max_iter}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with all_or_none(folder, [path.name for path in (winner, table, picture, own_net)]):
         if solver.message.HasField("net") and solver.net_path:
-            own_net = folder / "net.prototxt"
-            write_bytes(own_net, solver.net_path.read_bytes())
+            write_bytes(own_net, _content(solver.net_path))
             fields["net"] = _as_caffe_finds_it(own_net)
-    except OSError as error:
-        raise RunError(f"{folder}: the results cannot be written: {error.strerror}") from None
-    write_bytes(table, (json.dumps(ranking_rows(ranking), indent=2) + "\n").encode())
-    solver.with_policy(ranking[0].policy, **fields).write(winner)
-    split = "test" if protocol is Protocol.PAPER else "validation"
-    plot_curves(_curves(ranking, measurements), max_iter, picture, title=title, measured_on=split)
+        write_bytes(table, (json.dumps(ranking_rows(ranking), indent=2) + "\n").encode())
+        solver.with_policy(ranking[0].policy, **fields).write(winner)
+        split = "test" if protocol is Protocol.PAPER else "validation"
+        plot_curves(_curves(ranking, measurements), max_iter, picture, title=title, measured_on=split)
     return ResultFiles(winner, picture, table)
+
+
+def _content(net: Path) -> bytes:
+    try:
+        return net.read_bytes()
+    except OSError as error:
+        raise RunError(f"{net}: the net cannot be copied beside the winner: {error.strerror}") from None
 
 
 def ranking_rows(ranking: Sequence[RankedPolicy]) -> list[dict[str, Any]]:

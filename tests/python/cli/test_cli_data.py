@@ -92,7 +92,7 @@ def test_mean_is_the_training_images_mean(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["info", "nowhere"], "nowhere: no such folder; give"),
-        (["lmdb", "digits", "/dev/null/x"], "/dev/null/x: the folder cannot be made"),
+        (["lmdb", "digits", "/dev/null/x"], "/dev/null/x: cannot be written: Not a directory; give another folder"),
         (["lmdb", "digits", "out", "--validation", "0.0001"], "both sides of 1437, got size 0.0001"),
         (["lmdb", "digits", "out", "--validation", "1"], "not in the range 0<x<1"),
         (["mean", "digits", "nowhere/mean.binaryproto"], "nowhere: no such folder"),

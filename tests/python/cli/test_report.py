@@ -39,7 +39,11 @@ def test_a_named_file_with_its_pictures_and_a_goal(at_home: dict[str, Any], caps
         (["-o", "nowhere/r.html"], 2, "nowhere: no such folder; it is needed to write r.html"),
         (["-o", "."], 2, "this is a folder; a file name is needed"),
         (["99"], 2, "there is no run 99"),
-        (["--pictures", "taken/pictures"], 1, "taken/pictures: cannot be made"),
+        (
+            ["--pictures", "taken/pictures"],
+            1,
+            "taken/pictures: the folder cannot be made: Not a directory; give another place",
+        ),
     ],
 )
 def test_wrong_input_is_one_line_and_leaves_no_file(

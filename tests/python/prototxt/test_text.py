@@ -117,6 +117,36 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("error", [RunError("no room"), KeyboardInterrupt()])
+def test_what_belongs_together_is_written_whole_or_not_at_all(tmp_path: Path, error: BaseException) -> None:
+    folder = tmp_path / "a" / "b"
+    with pytest.raises(type(error)), files.all_or_none(folder, ["one", "two"]):
+        (folder / "one").write_text("1")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+    folder.mkdir(parents=True)
+    (folder / "one").write_text("old")
+    (folder / "other").touch()
+    with pytest.raises(type(error)), files.all_or_none(folder, ["one", "two", "three"]):
+        (folder / "two").mkdir()
+        (folder / "two" / "half").touch()
+        raise error
+    assert sorted(path.name for path in folder.iterdir()) == ["one", "other"]
+    with files.all_or_none(folder, ["two"]):
+        (folder / "two").touch()
+    assert sorted(path.name for path in folder.iterdir()) == ["one", "other", "two"]
+
+
+def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(RunError, match=r"file/x: the folder cannot be made: Not a directory; give another place$"),
+        files.all_or_none(tmp_path / "file" / "x", ["one"]),
+    ):
+        pass
+    assert files.refusal(OSError(28, "No space left")) == "No space left; make room there, or give another place"
+
+
 def test_a_written_file_is_whole_and_readable_like_any_other(tmp_path: Path) -> None:
     files.write_bytes(tmp_path / "new", b"content")
     (tmp_path / "plain").write_bytes(b"")
