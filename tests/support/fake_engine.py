@@ -28,7 +28,8 @@ def accuracy(rate: float, seed: int) -> float:
 class FakeEngine:
     """Deterministic outcomes. Seeds misbehave.
 
-    666 is killed, 667 raises, 668 is wrong input, 669 runs for ever, 670 leaves a temporary file behind.
+    666 is killed, 667 raises, 668 is wrong input, 669 runs for ever, 670 leaves a temporary file behind,
+    671 and 673 are wrong input after one and three seconds.
     """
 
     name = "fake"
@@ -43,6 +44,9 @@ class FakeEngine:
         if job.seed == 667:
             raise OSError("the disk caught fire")
         if job.seed == 668:
+            raise InputError("this job cannot be trained", where="net.prototxt:3")
+        if job.seed in (671, 673):
+            time.sleep(job.seed - 670)
             raise InputError("this job cannot be trained", where="net.prototxt:3")
         if job.seed == 670:
             (Path(tempfile.gettempdir()) / "left behind").touch()

@@ -90,9 +90,8 @@ def _parse(path: Path, message: Any, kind: str) -> Any:
     try:
         message.ParseFromString(content)
     except DecodeError:
-        raise InputError(
-            f"this is no {kind}, or it is truncated", where=str(path), got=f"{len(content)} bytes"
-        ) from None
+        rule, got = f"this is no {kind}, or it is truncated", f"{len(content)} bytes"
+        raise InputError(rule, where=str(path), got=got, remedy="give a whole one, of an earlier iteration") from None
     return message
 
 

@@ -108,9 +108,8 @@ def _reading(path: Path) -> Iterator[Any]:
             yield file
     except (OSError, KeyError, AttributeError, TypeError, ValueError, IndexError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"this is no HDF5 snapshot of Caffe's, or it is truncated ({reason})", where=str(path)
-        ) from None
+        rule = f"this is no HDF5 snapshot of Caffe's, or it is truncated ({reason})"
+        raise InputError(rule, where=str(path), remedy="give a whole one, of an earlier iteration") from None
 
 
 @contextmanager

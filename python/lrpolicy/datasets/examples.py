@@ -146,4 +146,5 @@ def check_labels(labels: NDArray[np.int64], class_count: int | None, where: str)
     if wrong.any():
         index = int(wrong.argmax())
         rule = "a label must be 0 or more" if class_count is None else f"a label must lie in 0..{class_count - 1}"
-        raise InputError(rule, where=f"{where}: example {index}", got=labels[index])
+        remedy = "the file is damaged, or of another data set"
+        raise InputError(rule, where=f"{where}: example {index}", got=labels[index], remedy=remedy)

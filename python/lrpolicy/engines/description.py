@@ -161,7 +161,8 @@ class Phases:
             raise InputError(rule, where=where, got=shapes[-1])
         if classes < class_count:
             rule = f'the data has {class_count} classes: the scores "{blob}" need one number for each'
-            raise InputError(rule, where=where, got=classes)
+            remedy = f"set num_output: {class_count} in the layer that makes them"
+            raise InputError(rule, where=where, got=classes, remedy=remedy)
         return Scores(str(blob), classes)
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lrpolicy.engines import load_engine
-from lrpolicy.engines.base import TrainingJob
+from lrpolicy.engines.base import Engine, Observer, TrainingJob
 from lrpolicy.errors import InputError, LrpolicyError
 from lrpolicy.executors.base import Event, Finished, Measured, Progressed, Started
 from lrpolicy.records import Measurement, TrialOutcome, TrialStatus
@@ -216,21 +216,23 @@ def _take_jobs(connection: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two trials on two cores must not spin against each other
-    engines: dict[str, Any] = {}
-    while True:
-        try:
+    engines: dict[str, Engine] = {}
+    with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):  # the parent has closed the pipe
+        while True:
             name, trial, job = connection.recv()
-        except (EOFError, ConnectionResetError):
-            return
-        observer = _PipeObserver(connection, trial)
-        try:
             connection.send(Started(trial))
-            if name not in engines:
-                engines[name] = load_engine(name)
-            connection.send(Finished(trial, engines[name].train(job, observer)))
-        except LrpolicyError as error:
-            connection.send(error)
-        except (BrokenPipeError, ConnectionResetError):
-            return
-        except Exception as error:
-            connection.send(Finished(trial, _failed(f"{type(error).__name__}: {error}")))
+            connection.send(_trained(engines, name, trial, job, _PipeObserver(connection, trial)))
+
+
+def _trained(
+    engines: dict[str, Engine], name: str, trial: int, job: TrainingJob, observer: Observer
+) -> Finished | LrpolicyError:
+    """How a training ended, by one of this process's engines."""
+    try:
+        if name not in engines:
+            engines[name] = load_engine(name)
+        return Finished(trial, engines[name].train(job, observer))
+    except LrpolicyError as error:
+        return error
+    except Exception as error:
+        return Finished(trial, _failed(f"{type(error).__name__}: {error}"))

@@ -42,7 +42,8 @@ def infer(
         except InputError as error:
             blocks = [block for block in layer_type(layer).blocks if layer.HasField(block)]
             place_of_rule = error.where or place(*blocks[:1])
-            raise (error.at(place_of_rule) if place_of_rule else error) from None
+            remedy = "change this layer, or those that make its bottoms"
+            raise (error.at(place_of_rule, remedy) if place_of_rule else error) from None
         shapes[index] = bottoms, tops
     return shapes
 

@@ -96,7 +96,8 @@ def read_policy(document: Document) -> tuple[AnyPolicy, list[str]]:
             return Policy(name, **used), notes
         policy = AdaptivePolicy(name, **used)
     except InputError as error:
-        raise error.at(_place_of(error, values, document)) from None
+        remedy = f"`lrpolicy explain {name}` tells what its fields may be"
+        raise error.at(_place_of(error, values, document), remedy) from None
     _check_feedback(info, document)
     schedule = policy.schedule()
     if isinstance(schedule, Aslr) and np.float32(schedule.center(schedule.init())) != np.float32(schedule.base_lr):

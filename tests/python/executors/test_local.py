@@ -133,6 +133,13 @@ def test_a_wrong_job_ends_the_run_with_its_own_message(executor):
         list(executor.run(ENGINE, [(1, job(seed=668))]))
 
 
+def test_two_wrong_jobs_end_it_with_the_message_of_the_first(capfd):
+    """The second has nobody to tell: its worker ended with a traceback on the screen."""
+    with LocalExecutor(2) as executor, pytest.raises(InputError, match="this job cannot be trained"):
+        list(executor.run(ENGINE, [(1, job(seed=671)), (2, job(seed=673))]))
+    assert capfd.readouterr().err == ""
+
+
 def test_an_unknown_engine_is_named(executor):
     with pytest.raises(InputError, match='engine "tork" is unknown; known: caffe, torch; did you mean "torch"'):
         list(executor.run("tork", [(1, job())]))
