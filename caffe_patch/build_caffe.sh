@@ -68,7 +68,7 @@ make_source() {
     fi
     checked=0
     "$python" caffe_patch/patch_caffe.py "$out/src" --check >/dev/null 2>&1 || checked=$?
-    [ "$checked" -ne 2 ] || "$python" caffe_patch/patch_caffe.py "$out/src" --revert
+    [ "$checked" -ne 2 ] || "$python" caffe_patch/patch_caffe.py "$out/src" --revert >/dev/null
     "$python" caffe_patch/patch_caffe.py "$out/src"
 }
 
