@@ -1,10 +1,11 @@
 """Schedulers of torch.optim: what a step costs, and what TLR and ASLR cost a training (goals G7 and G4).
 
-    python benchmarks/bench_schedulers.py [--rounds 30] [--windows 12] [--threads 1] [--json FILE]
+    python benchmarks/bench_schedulers.py [--rounds 30] [--windows 12] [--threads 1] [--net TEXT] [--json FILE]
 
 Contenders run in turn, round after round, in one process; minimum and median are printed. Of an epoch a third is run,
 one window of TLR, and measured in seconds of the processor, which other programs disturb less. What a scheduler costs
-is told in two ways: against SGD in the same round, and as the time spent inside the scheduler's own calls.
+is told in two ways: against SGD in the same round, and as the time spent inside the scheduler's own calls. Our kernels
+take LRPOLICY_THREADS threads: set it as --threads is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 import timeit
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, lr_scheduler
 
+from lrpolicy.integrations import torch as ours_torch
 from lrpolicy.integrations.torch import ASLR, TLR, PolicyLR
 from lrpolicy.integrations.torch.groups import split_groups
 
@@ -162,15 +165,29 @@ def timed_aslr(clock: Clock) -> Callable[[SGD, int], ASLR]:
     return lambda optimizer, epoch: Timed(optimizer, 1)
 
 
-def schedulers_of(clock: Clock) -> dict[str, Callable[[SGD, int], Any]]:
+def contenders(clock: Clock) -> dict[str, tuple[Callable[..., SGD], Callable[[SGD, int], Any]]]:
+    """An optimizer, and what is done to it; behind a colon, which one is not PyTorch's by default."""
+
+    def nothing(optimizer: SGD, epoch: int) -> None:
+        pass
+
+    def split(optimizer: SGD, epoch: int) -> None:
+        split_groups(optimizer)
+
     return {
-        "SGD": lambda optimizer, epoch: None,
-        "SGD again": lambda optimizer, epoch: None,
-        "SGD, a group for each tensor": lambda optimizer, epoch: split_groups(optimizer),
-        "TLR": timed_tlr(clock),
-        "TLR, a rate for each tensor": timed_tlr(clock, per_tensor=True),
-        "TLR, source gradient": timed_tlr(clock, source="gradient"),
-        "ASLR": timed_aslr(clock),
+        "SGD": (SGD, nothing),
+        "SGD again": (SGD, nothing),
+        "SGD, a group for each tensor": (SGD, split),
+        "TLR": (SGD, timed_tlr(clock)),
+        "TLR, a rate for each tensor": (SGD, timed_tlr(clock, per_tensor=True)),
+        "TLR, source gradient": (SGD, timed_tlr(clock, source="gradient")),
+        "ASLR": (SGD, timed_aslr(clock)),
+        "fused: SGD": (partial(SGD, fused=True), nothing),
+        "fused: SGD, a group for each tensor": (partial(SGD, fused=True), split),
+        "ours: SGD": (ours_torch.SGD, nothing),
+        "ours: TLR, a rate for each tensor": (ours_torch.SGD, timed_tlr(clock, per_tensor=True)),
+        "ours: TLR, source gradient": (ours_torch.SGD, timed_tlr(clock, source="gradient")),
+        "ours: ASLR": (ours_torch.SGD, timed_aslr(clock)),
     }
 
 
@@ -181,9 +198,9 @@ def windows(net: nn.Module, batch: Tensor, epoch: int, rounds: int) -> tuple[Tim
     """
     labels, clock, third = torch.randint(0, 10, (len(batch),)), Clock(), epoch // 3
     start = [p.detach().clone() for p in net.parameters()]
-    schedulers = schedulers_of(clock)
-    times: Times = {name: [] for name in schedulers}
-    shares: Times = {name: [] for name in schedulers}
+    runs = contenders(clock)
+    times: Times = {name: [] for name in runs}
+    shares: Times = {name: [] for name in runs}
 
     def update(optimizer: SGD) -> None:
         optimizer.zero_grad()
@@ -191,12 +208,13 @@ def windows(net: nn.Module, batch: Tensor, epoch: int, rounds: int) -> tuple[Tim
         optimizer.step()
 
     for number in range(rounds):
-        names = list(schedulers)
+        names = list(runs)
         for name in names[number % len(names) :] + names[: number % len(names)]:
             for p, was in zip(net.parameters(), start, strict=True):
                 p.data.copy_(was)
-            optimizer = SGD(net.parameters(), lr=1e-6, momentum=0.9)
-            scheduler = schedulers[name](optimizer, epoch)
+            make, schedule = runs[name]
+            optimizer = make(net.parameters(), lr=1e-6, momentum=0.9)
+            scheduler = schedule(optimizer, epoch)
             update(optimizer)
             if isinstance(scheduler, TLR):
                 scheduler._learn()
@@ -224,9 +242,12 @@ def against_cyclic(name: str, times: Times) -> str:
 
 def within_rounds(times: Times, shares: Times) -> Callable[[str, Times], str]:
     def ratio(name: str, _: Times) -> str:
-        ratios = [mine / plain for mine, plain in zip(times[name], times["SGD"], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        against = f"{middle:.4f} of SGD within rounds ({low:.4f} to {high:.4f})"
+        against = ""
+        for plain in dict.fromkeys(("SGD", f"{name.partition(': ')[0]}: SGD" if ": " in name else "SGD")):
+            ratios = [mine / its for mine, its in zip(times[name], times[plain], strict=True)]
+            low, middle, high = statistics.quantiles(ratios, n=4)
+            against += f"{middle:.4f} of {plain} within rounds ({low:.4f} to {high:.4f}); "
+        against = against[:-2]
         return f"{against}; inside: {1 + min(shares[name]):.5f}, median {1 + statistics.median(shares[name]):.5f}"
 
     return ratio
@@ -237,16 +258,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--windows", type=int, default=12, help="thirds of an epoch, of each kind for each net")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--net", default="", help="only the nets whose name has this in it, and no single steps")
     parser.add_argument("--json", type=Path, help="write every time, in seconds, to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore")
-    steps = bench_steps(options.rounds)
-    show("one scheduler.step()", steps, "us", 1e6, against_cyclic)
-    updates = bench_updates(options.rounds)
-    show("one optimizer.step() of four tensors", updates, "us", 1e6, lambda name, times: "")
-    record = {"steps": steps, "updates": updates}
+    record: dict[str, Times] = {}
+    if not options.net:
+        record = {"steps": bench_steps(options.rounds), "updates": bench_updates(options.rounds)}
+        show("one scheduler.step()", record["steps"], "us", 1e6, against_cyclic)
+        show("one optimizer.step() of four tensors", record["updates"], "us", 1e6, lambda name, times: "")
     for name, (net, batch, epoch) in nets().items():
+        if options.net not in name:
+            continue
         record[name], shares = windows(net, batch, epoch, options.windows)
         record[f"{name}: inside"] = shares
         title = f"{epoch // 3} updates, a third of an epoch: {name}"

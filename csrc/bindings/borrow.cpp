@@ -102,12 +102,15 @@ py::object stream_for(py::handle tensor) {
 py::object export_of(py::handle tensor) {
   try {
     const py::object stream = stream_for(tensor);
+    const bool has_graph = py::getattr(tensor, "requires_grad", py::bool_(false)).is(py::handle(Py_True));
+    const py::object plain =
+        has_graph ? py::object(tensor.attr("detach")()) : py::reinterpret_borrow<py::object>(tensor);
     try {
-      return tensor.attr("__dlpack__")(py::arg("stream") = stream, py::arg("max_version") = py::make_tuple(1, 0));
+      return plain.attr("__dlpack__")(py::arg("stream") = stream, py::arg("max_version") = py::make_tuple(1, 0));
     } catch (py::error_already_set& error) {
       if (!error.matches(PyExc_TypeError)) throw;  // TypeError: it does not know max_version
     }
-    return tensor.attr("__dlpack__")(py::arg("stream") = stream);
+    return plain.attr("__dlpack__")(py::arg("stream") = stream);
   } catch (const py::cast_error&) {
     throw InputError("its __dlpack_device__ makes no sense");
   } catch (py::error_already_set& error) {
@@ -116,20 +119,10 @@ py::object export_of(py::handle tensor) {
   }
 }
 
-// Whether a tensor is part of a graph of derivatives, which __dlpack__ refuses and the C functions do not look at.
-bool requires_grad(py::handle tensor) {
-  static PyObject* const name = PyUnicode_InternFromString("requires_grad");
-  const auto answer = py::reinterpret_steal<py::object>(PyObject_GetAttr(tensor.ptr(), name));
-  if (!answer) PyErr_Clear();
-  return answer.is(py::handle(Py_True));
-}
-
 Borrowed borrow_dlpack(py::handle tensor, const dlpack::ExchangeApi* api) {
-  if (api != nullptr && !requires_grad(tensor)) {
-    dlpack::ManagedVersioned* managed = nullptr;
-    if (api->managed_from_object(tensor.ptr(), &managed) == 0) return owned(managed);
-    PyErr_Clear();  // __dlpack__ says why
-  }
+  dlpack::ManagedVersioned* by_api = nullptr;
+  if (api != nullptr && api->managed_from_object(tensor.ptr(), &by_api) == 0) return owned(by_api);
+  PyErr_Clear();  // __dlpack__ says why
   const py::object capsule = export_of(tensor);
   if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned")) {
     return take<dlpack::ManagedVersioned>(capsule, "dltensor_versioned", "used_dltensor_versioned");

@@ -198,13 +198,14 @@ struct CudaPlanCore {
   }
 
   void momentum_step(const TensorList& gradients, const TensorList& weights, const TensorList& history,
-                     const TensorList& rates, const TensorList& decays, float momentum, bool nesterov, bool l1,
-                     const DrawsCore* draws, std::uintptr_t stream) const {
+                     const TensorList& rates, const TensorList& decays, float momentum, bool nesterov, bool rate_inside,
+                     bool l1, const DrawsCore* draws, std::uintptr_t stream) const {
     check_momentum_step(plan->counts, gradients, weights, history);
     check_here(gradients);
     check_apart({&weights, &history}, {&gradients, &rates, &decays});
     if (draws != nullptr) check_device_of(draws->device, "draws");
     const MomentumStep call = {nesterov,
+                               rate_inside,
                                l1 ? Regularization::kL1 : Regularization::kL2,
                                momentum,
                                static_cast<const float*>(numbers(rates, DType::kFloat32)),
@@ -266,6 +267,6 @@ PYBIND11_MODULE(_cuda, module) {
       .def("accumulate", &CudaPlanCore::accumulate, py::arg("gradients"), py::arg("sums"), py::arg("scale"),
            py::arg("device_scale").none(true), py::arg("stream"))
       .def("momentum_step", &CudaPlanCore::momentum_step, py::arg("gradients"), py::arg("weights"), py::arg("history"),
-           py::arg("rates"), py::arg("decays"), py::arg("momentum"), py::arg("nesterov"), py::arg("l1"),
-           py::arg("draws").none(true), py::arg("stream"));
+           py::arg("rates"), py::arg("decays"), py::arg("momentum"), py::arg("nesterov"), py::arg("rate_inside"),
+           py::arg("l1"), py::arg("draws").none(true), py::arg("stream"));
 }

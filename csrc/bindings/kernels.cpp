@@ -71,7 +71,8 @@ void accumulate_of(PlanCore& plan, const TensorList& gradients, const TensorList
 using Numbers = py::array_t<float, py::array::c_style | py::array::forcecast>;
 
 void momentum_step_of(PlanCore& plan, const TensorList& gradients, const TensorList& weights, const TensorList& history,
-                      const Numbers& rates, const Numbers& decays, float momentum, bool nesterov, bool l1) {
+                      const Numbers& rates, const Numbers& decays, float momentum, bool nesterov, bool rate_inside,
+                      bool l1) {
   check_momentum_step(plan.plan->counts, gradients, weights, history);
   check_on_cpu(gradients);
   for (const Numbers* const numbers : {&rates, &decays}) {
@@ -82,6 +83,7 @@ void momentum_step_of(PlanCore& plan, const TensorList& gradients, const TensorL
                      std::to_string(numbers->size()));
   }
   const MomentumStep call = {nesterov,
+                             rate_inside,
                              l1 ? Regularization::kL1 : Regularization::kL2,
                              momentum,
                              rates.data(),
@@ -107,6 +109,7 @@ void bind_kernels(py::module_& module) {
       .def(py::init<const py::sequence&, std::string, std::vector<std::string>>(), py::arg("tensors"), py::arg("kind"),
            py::arg("names"))
       .def("__len__", &TensorList::size)
+      .def("is_current", &TensorList::is_current)
       .def_property_readonly("counts", &TensorList::counts)
       .def_property_readonly(
           "dtype", [](const TensorList& list) { return std::string(kDTypeNames[static_cast<int>(list.dtype())]); });
@@ -115,6 +118,7 @@ void bind_kernels(py::module_& module) {
       .def("dot_pair", &dot_pair_of, py::arg("now"), py::arg("previous"), py::arg("start").none(true), py::arg("roll"))
       .def("accumulate", &accumulate_of, py::arg("gradients"), py::arg("sums"), py::arg("scale"))
       .def("momentum_step", &momentum_step_of, py::arg("gradients"), py::arg("weights"), py::arg("history"),
-           py::arg("rates"), py::arg("decays"), py::arg("momentum"), py::arg("nesterov"), py::arg("l1"));
+           py::arg("rates"), py::arg("decays"), py::arg("momentum"), py::arg("nesterov"), py::arg("rate_inside"),
+           py::arg("l1"));
   module.def("kernel_settings", &settings_in_use);
 }

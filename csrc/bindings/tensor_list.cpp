@@ -59,6 +59,13 @@ std::string TensorList::where(std::size_t i) const {
   return kind_ + " " + std::to_string(i) + (names_.empty() ? "" : " (" + names_[i] + ")");
 }
 
+bool TensorList::is_current() const {
+  for (std::size_t i = 0; i < size(); ++i) {
+    if (!is_unmoved(objects_[i], types_[i], view(i))) return false;
+  }
+  return true;
+}
+
 void TensorList::check_unmoved() const {
   for (std::size_t i = 0; i < size(); ++i) {
     if (is_unmoved(objects_[i], types_[i], view(i))) continue;

@@ -33,6 +33,7 @@ class TensorList {
   const lrpolicy::TensorView& view(std::size_t i) const { return tensors_[i].view; }
   lrpolicy::Device device() const { return tensors_.front().view.device; }  // of a list that is not empty
   std::string where(std::size_t i) const;
+  bool is_current() const;  // each tensor, as far as it can be asked, has the memory that it was borrowed with
 
   // Throw InputError, naming the tensor: its memory was freed or exchanged since, not of these sizes, not of this type,
   // not to be written to.

@@ -1,10 +1,16 @@
-// The verb momentum_step: one update of Caffe's SGD or Nesterov solver over a list of float32 tensors, each with a rate
-// of its own (caffe/solvers/sgd_solver.cpp and nesterov_solver.cpp: Regularize, ComputeUpdateValue; net.cpp: Update).
+// The verb momentum_step: one update of SGD over a list of float32 tensors, each with a rate of its own.
 //
 //   d = gradient + decay * r          r: the weight (L2), or its sign (L1); left out where decay is 0
-//   h' = momentum * h + rate * d      Caffe's momentum: the rate is inside the history
-//   SGD:       weight -= h'
-//   Nesterov:  weight -= (1 + momentum) * h' - momentum * h
+//
+//   Caffe (sgd_solver.cpp, nesterov_solver.cpp, net.cpp: Update), the rate inside the history:
+//     h' = momentum * h + rate * d
+//     SGD:       weight -= h'
+//     Nesterov:  weight -= (1 + momentum) * h' - momentum * h
+//   PyTorch (torch.optim.SGD without dampening), the rate outside:
+//     h' = momentum * h + d
+//     SGD:       weight -= rate * h'
+//     Nesterov:  weight -= rate * (d + momentum * h')
+//
 // In float32, in this order, each operation rounded once, never fused. The gradient is only read: clipping and division
 // by iter_size come before.
 #ifndef LRPOLICY_KERNELS_MOMENTUM_STEP_HPP_
@@ -17,7 +23,7 @@ namespace lrpolicy {
 enum class Regularization : std::int32_t { kL2, kL1 };
 
 struct MomentumStep {
-  bool nesterov;
+  bool nesterov, rate_inside;
   Regularization regularization;
   float momentum;
   const float* rates;             // one for each tensor: Caffe's local_rate, the rate times lr_mult
@@ -34,11 +40,15 @@ LRPOLICY_FUNCTION float regularized(float gradient, float weight, float decay, R
 }
 
 // Updates one weight and its history.
-LRPOLICY_FUNCTION void momentum_step(float d, float rate, float momentum, bool nesterov, float& weight,
-                                     float& history) {
+LRPOLICY_FUNCTION void momentum_step(float d, float rate, float momentum, bool nesterov, bool rate_inside,
+                                     float& weight, float& history) {
   const float before = history;
-  history = momentum * before + rate * d;
-  weight -= nesterov ? (1 + momentum) * history - momentum * before : history;
+  history = momentum * before + (rate_inside ? rate * d : d);
+  if (rate_inside) {
+    weight -= nesterov ? (1 + momentum) * history - momentum * before : history;
+  } else {
+    weight -= rate * (nesterov ? d + momentum * history : history);
+  }
 }
 
 }  // namespace lrpolicy

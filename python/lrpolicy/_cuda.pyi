@@ -47,6 +47,7 @@ class PlanCore:
         decays: TensorList,
         momentum: float,
         nesterov: bool,
+        rate_inside: bool,
         l1: bool,
         draws: DrawsCore | None,
         stream: int,

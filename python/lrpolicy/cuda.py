@@ -154,11 +154,12 @@ class Plan:
         momentum: float,
         *,
         nesterov: bool = False,
+        rate_inside: bool = True,
         regularization: Literal["L1", "L2"] = "L2",
         draws: Draws | None = None,
         stream: object = 0,
     ) -> None:
-        """One update by Caffe's SGD or Nesterov solver, in place; `rates` and `decays` are float32 tensors.
+        """One update by SGD, in place, in Caffe's form or PyTorch's; `rates` and `decays` are float32 tensors.
 
         With `draws` each tensor's rate is float32(ASLR's draw for it) * its number in `rates`, lr_mult; then the
         iteration is counted.
@@ -173,6 +174,7 @@ class Plan:
             _single(decays, "decays"),
             momentum,
             nesterov,
+            rate_inside,
             regularization == "L1",
             None if draws is None else draws._core,
             _handle(stream),

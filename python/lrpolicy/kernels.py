@@ -1,8 +1,9 @@
 """The kernels over lists of tensors: one pass over memory, the same bits on every machine (csrc/README.md).
 
-Tensors are anything with `__dlpack__`: NumPy arrays, PyTorch tensors (detached), JAX arrays. They are borrowed, never
-copied, never kept beyond the life of a `TensorList`. A list may be given as it is, and is then checked at every call; a
-`TensorList` is checked once. Every error is an `InputError` that names the tensor.
+Tensors are anything with `__dlpack__`: NumPy arrays, PyTorch tensors, JAX arrays. They are borrowed, never copied,
+never kept beyond the life of a `TensorList`; PyTorch's derivatives do not see what is written. A list may be given as
+it is, and is then checked at every call; a `TensorList` is checked once. Every error is an `InputError` that names the
+tensor.
 
     >>> import numpy as np
     >>> from lrpolicy.kernels import Plan
@@ -88,12 +89,14 @@ class Plan:
         momentum: float,
         *,
         nesterov: bool = False,
+        rate_inside: bool = True,
         regularization: Literal["L1", "L2"] = "L2",
     ) -> None:
-        """One update by Caffe's SGD or Nesterov solver (caffe/solvers/sgd_solver.cpp), in place, all in float32.
+        """One update by SGD, in place, all in float32; `rates` and `decays` hold a number for each tensor.
 
-        history <- momentum * history + rate * (gradient + decay * weight), weights -= history (SGD). `rates` and
-        `decays` hold a number for each tensor.
+        With d = gradient + decay * weight, by Caffe's solvers (caffe/solvers/sgd_solver.cpp):
+        history <- momentum * history + rate * d, weights -= history. With `rate_inside` false as torch.optim.SGD does:
+        history <- momentum * history + d, weights -= rate * history.
         """
         if regularization not in ("L1", "L2"):
             raise InputError("regularization must be L1 or L2", got=repr(regularization))
@@ -105,6 +108,7 @@ class Plan:
             np.asarray(decays, np.float32),
             momentum,
             nesterov,
+            rate_inside,
             regularization == "L1",
         )
 

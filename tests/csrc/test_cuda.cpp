@@ -153,6 +153,7 @@ TEST_F(Cuda, MomentumStepsWithDrawnRatesAreTheReferences) {
     std::vector<float> rates;
     for (std::uint32_t i = 0; i < n; ++i) rates.push_back(static_cast<float>(aslr_draw(from.center, 17, t, i)));
     MomentumStep call = {true,
+                         t % 2 == 0,
                          Regularization::kL2,
                          0.9f,
                          rates.data(),

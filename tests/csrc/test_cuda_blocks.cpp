@@ -158,10 +158,11 @@ TEST(CudaBlocks, MomentumStepsAreTheReferences) {
     multipliers.push_back(0.01f * static_cast<float>(t + 1));
     decays.push_back(t % 3 == 0 ? 0 : 5e-4f * static_cast<float>(t));
   }
-  for (int variant = 0; variant < 8; ++variant) {
+  for (int variant = 0; variant < 16; ++variant) {
+    const bool is_drawn = variant / 4 % 2 == 1;
     AslrDraws draws = {{3, -2}, 17, 1234567890123};
     std::vector<float> rates = multipliers;
-    if (variant >= 4) {
+    if (is_drawn) {
       for (std::size_t t = 0; t < rates.size(); ++t) {
         rates[t] *= static_cast<float>(aslr_draw(draws.center, 17, 1234567890123, static_cast<std::uint32_t>(t)));
       }
@@ -169,6 +170,7 @@ TEST(CudaBlocks, MomentumStepsAreTheReferences) {
     const TensorList<float> weights(plan.counts, 2), history(plan.counts, 3);
     const TensorList<float> own_weights(plan.counts, 2), own_history(plan.counts, 3);
     const MomentumStep call = {variant % 2 == 1,
+                               variant < 8,
                                variant / 2 % 2 == 1 ? Regularization::kL1 : Regularization::kL2,
                                0.9f,
                                rates.data(),
@@ -181,11 +183,12 @@ TEST(CudaBlocks, MomentumStepsAreTheReferences) {
                                &plan.tickets.back(),
                                static_cast<std::int32_t>(plan.table.pieces.size()),
                                call.nesterov,
+                               call.rate_inside,
                                call.regularization,
                                0.9f,
                                multipliers.data(),
                                decays.data(),
-                               variant >= 4 ? &draws : nullptr};
+                               is_drawn ? &draws : nullptr};
     float shared_rate = 0;
     plan.for_pieces(static_cast<unsigned>(variant), [&](Team team, std::int32_t piece) {
       const std::size_t t = plan.tensor_of(piece);
@@ -194,7 +197,7 @@ TEST(CudaBlocks, MomentumStepsAreTheReferences) {
     });
     expect_same_bits(weights.memory, own_weights.memory, static_cast<unsigned>(variant));
     expect_same_bits(history.memory, own_history.memory, static_cast<unsigned>(variant));
-    EXPECT_EQ(draws.iteration, variant >= 4 ? 1234567890124u : 1234567890123u);
+    EXPECT_EQ(draws.iteration, is_drawn ? 1234567890124u : 1234567890123u);
   }
 }
 

@@ -112,10 +112,12 @@ TEST(Lists, MomentumStepsAreTheReferences) {
     decays.push_back(t % 3 == 0 ? 0 : 5e-4f * static_cast<float>(t));
   }
   for (const bool nesterov : {false, true}) {
-    for (const Regularization regularization : {Regularization::kL2, Regularization::kL1}) {
+    for (const int rule : {0, 1, 2, 3}) {
+      const bool rate_inside = rule % 2 == 0;
       const TensorList<float> weights(edge_counts(), 2), history(edge_counts(), 3);
       MomentumStep call = {nesterov,
-                           regularization,
+                           rate_inside,
+                           rule < 2 ? Regularization::kL2 : Regularization::kL1,
                            0.9f,
                            rates.data(),
                            decays.data(),

@@ -61,7 +61,7 @@ std::vector<float> step(MomentumStep call, float rate, float decay, float gradie
 }
 
 TEST(MomentumStep, FollowsCaffesSolvers) {
-  const MomentumStep sgd = {false, Regularization::kL2, 0.5f, nullptr, nullptr, nullptr, nullptr, nullptr};
+  const MomentumStep sgd = {false, true, Regularization::kL2, 0.5f, nullptr, nullptr, nullptr, nullptr, nullptr};
   MomentumStep nesterov = sgd, l1 = sgd;
   nesterov.nesterov = true;
   l1.regularization = Regularization::kL1;
@@ -77,8 +77,19 @@ TEST(MomentumStep, FollowsCaffesSolvers) {
   EXPECT_EQ(step(l1, 0.25f, 2, 4, 0, 3), (Result{-2.5, 2.5}));
 }
 
+TEST(MomentumStep, FollowsPyTorchsOptimizer) {
+  const MomentumStep sgd = {false, false, Regularization::kL2, 0.5f, nullptr, nullptr, nullptr, nullptr, nullptr};
+  MomentumStep nesterov = sgd;
+  nesterov.nesterov = true;
+  using Result = std::vector<float>;
+  // d = 4 + 0.2 * 10 = 6, h' = 0.5 * 3 + 6 = 7.5
+  EXPECT_EQ(step(sgd, 0.25f, 0.2f, 4, 10, 3), (Result{8.125, 7.5}));
+  // 0.25 * (6 + 0.5 * 7.5) = 2.4375
+  EXPECT_EQ(step(nesterov, 0.25f, 0.2f, 4, 10, 3), (Result{7.5625, 7.5}));
+}
+
 TEST(MomentumStep, ADecayOfZeroLeavesAnInfiniteWeightsGradientAlone) {
-  const MomentumStep sgd = {false, Regularization::kL2, 0.5f, nullptr, nullptr, nullptr, nullptr, nullptr};
+  const MomentumStep sgd = {false, true, Regularization::kL2, 0.5f, nullptr, nullptr, nullptr, nullptr, nullptr};
   EXPECT_EQ(step(sgd, 1, 0, 1, HUGE_VALF, 0)[1], 1.0f);
 }
 

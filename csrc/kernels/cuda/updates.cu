@@ -80,6 +80,7 @@ Status lrpolicy_momentum_step_cuda(CudaPlan* plan, const MomentumStep* call, Asl
                                plan->tickets + plan->group_count,
                                plan->first_piece.back(),
                                call->nesterov,
+                               call->rate_inside,
                                call->regularization,
                                call->momentum,
                                call->rates,

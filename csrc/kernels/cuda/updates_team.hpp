@@ -28,7 +28,7 @@ struct MomentumWork {
   const TeamPiece* pieces;
   unsigned* list_ticket;
   std::int32_t piece_count;  // of the plan
-  bool nesterov;
+  bool nesterov, rate_inside;
   Regularization regularization;
   float momentum;
   const float* rates;   // in device memory
@@ -79,7 +79,7 @@ LRPOLICY_ON_TEAM void momentum_team(Team team, const MomentumWork& work, std::in
         thread, piece.count, [&](int i) { return Element{gradient[i], weight[i], history[i]}; },
         [&](int i, Element e) {
           const float d = regularized(e.gradient, e.weight, decay, work.regularization);
-          momentum_step(d, rate, work.momentum, work.nesterov, e.weight, e.history);
+          momentum_step(d, rate, work.momentum, work.nesterov, work.rate_inside, e.weight, e.history);
           weight[i] = e.weight;
           history[i] = e.history;
         });

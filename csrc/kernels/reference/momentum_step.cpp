@@ -10,7 +10,8 @@ Status lrpolicy_momentum_step_reference(Plan* plan, const MomentumStep* call) {
       for (std::int64_t i = 0; i < plan->counts[t]; ++i) {
         float& weight = call->weights[t][i];
         const float d = regularized(call->gradients[t][i], weight, call->decays[t], call->regularization);
-        momentum_step(d, call->rates[t], call->momentum, call->nesterov, weight, call->history[t][i]);
+        momentum_step(d, call->rates[t], call->momentum, call->nesterov, call->rate_inside, weight,
+                      call->history[t][i]);
       }
     }
   });

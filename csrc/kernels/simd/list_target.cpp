@@ -19,7 +19,7 @@ void accumulate(const Accumulate& call, const Piece& piece) {
   with_type(call.dtype, [&](auto type) { accumulate_piece<decltype(type)>(call, piece); });
 }
 
-template <bool nesterov, Regularization regularization>
+template <bool nesterov, bool rate_inside, Regularization regularization>
 void momentum_piece(const MomentumStep& call, const Piece& piece) {
   const float* __restrict const gradient = call.gradients[piece.tensor] + piece.first;
   float* __restrict const weight = call.weights[piece.tensor] + piece.first;
@@ -27,17 +27,22 @@ void momentum_piece(const MomentumStep& call, const Piece& piece) {
   const float rate = call.rates[piece.tensor], decay = call.decays[piece.tensor], momentum = call.momentum;
   for (std::int64_t i = 0; i < piece.count; ++i) {
     const float d = regularized(gradient[i], weight[i], decay, regularization);
-    momentum_step(d, rate, momentum, nesterov, weight[i], history[i]);
+    momentum_step(d, rate, momentum, nesterov, rate_inside, weight[i], history[i]);
   }
 }
 
-void momentum_step(const MomentumStep& call, const Piece& piece) {
+template <bool nesterov, bool rate_inside>
+void momentum_rule(const MomentumStep& call, const Piece& piece) {
   constexpr Regularization l1 = Regularization::kL1, l2 = Regularization::kL2;
-  const bool is_l1 = call.regularization == l1;
+  call.regularization == l1 ? momentum_piece<nesterov, rate_inside, l1>(call, piece)
+                            : momentum_piece<nesterov, rate_inside, l2>(call, piece);
+}
+
+void momentum_step(const MomentumStep& call, const Piece& piece) {
   if (call.nesterov) {
-    is_l1 ? momentum_piece<true, l1>(call, piece) : momentum_piece<true, l2>(call, piece);
+    call.rate_inside ? momentum_rule<true, true>(call, piece) : momentum_rule<true, false>(call, piece);
   } else {
-    is_l1 ? momentum_piece<false, l1>(call, piece) : momentum_piece<false, l2>(call, piece);
+    call.rate_inside ? momentum_rule<false, true>(call, piece) : momentum_rule<false, false>(call, piece);
   }
 }
 

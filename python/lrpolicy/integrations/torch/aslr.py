@@ -36,8 +36,9 @@ class ASLR(HookedLR):
     GradScaler leaves out draw nothing.
 
     By default every parameter tensor has draws of its own. For that the optimizer's groups are split, one for each
-    tensor: make ASLR before the optimizer's state is loaded, and other schedulers after it. With `per_tensor=False`
-    all groups share one draw. Groups keep the ratios of the rates that they start with.
+    tensor: make ASLR before the optimizer's state is loaded, and other schedulers after it. torch.optim.SGD then steps
+    tensor by tensor; `lrpolicy.integrations.torch.SGD` does not. With `per_tensor=False` all groups share one draw.
+    Groups keep the ratios of the rates that they start with.
 
     `capturable`: rates must be tensors and are written in place; call `draw()` before each replay of a graph, because
     a replay runs no hooks.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from operator import is_
 from typing import Protocol
 
 import numpy as np
@@ -103,7 +104,7 @@ class _Part(ABC):
     def __init__(self, places: list[int], counts: list[int], device: torch.device) -> None:
         self.places = places
         self.device = device
-        self._kept: dict[str, tuple[list[int], TensorList]] = {}
+        self._kept: dict[str, tuple[list[Tensor], TensorList]] = {}
 
     @abstractmethod
     def sums(self, verb: str, lists: dict[str, Sequence[Tensor]]) -> Tensor:
@@ -114,14 +115,14 @@ class _Part(ABC):
         return [self._kept_or_new(kind, [tensors[place] for place in self.places]) for kind, tensors in lists.items()]
 
     def _kept_or_new(self, kind: str, tensors: list[Tensor]) -> TensorList:
-        addresses = [tensor.data_ptr() for tensor in tensors]
-        if kind in self._kept and self._kept[kind][0] == addresses:
-            return self._kept[kind][1]
+        kept, made = self._kept.get(kind, ([], None))
+        if made is not None and all(map(is_, kept, tensors)) and made.is_current():
+            return made
         self._kept.pop(kind, None)
-        plain = [tensor.detach().contiguous() for tensor in tensors]
-        made = TensorList(plain, kind)
-        if [tensor.data_ptr() for tensor in plain] == addresses:  # else there are copies, too large to be kept
-            self._kept[kind] = addresses, made
+        if not all(tensor.is_contiguous() for tensor in tensors):  # copies, too large to be kept
+            return TensorList([tensor.detach().contiguous() for tensor in tensors], kind)
+        made = TensorList(tensors, kind)
+        self._kept[kind] = tensors, made
         return made
 
 

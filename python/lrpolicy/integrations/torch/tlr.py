@@ -51,8 +51,9 @@ class TLR(HookedLR):
       only. A parameter without a gradient adds nothing.
 
     `per_tensor` gives each parameter tensor a rate of its own and splits the optimizer's groups for it, one for each
-    tensor: make TLR before the optimizer's state is loaded, and other schedulers after it. On every rank of DDP the
-    rates are the same, because weights and gradients are.
+    tensor: make TLR before the optimizer's state is loaded, and other schedulers after it. torch.optim.SGD then steps
+    tensor by tensor; `lrpolicy.integrations.torch.SGD` does not. On every rank of DDP the rates are the same, because
+    weights and gradients are.
 
     With `restart_below` a rate that has fallen below it starts again from its initial one; with `per_tensor` each by
     itself. Like `min_lr` it is compared with the rate before the groups' ratios. `state.restarts` counts.
