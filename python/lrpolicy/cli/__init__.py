@@ -75,6 +75,8 @@ class _Commands(click.Group):
                 sys.stdout.flush()
                 return result
         except KeyboardInterrupt as by:
+            if sys.stderr.isatty():
+                click.echo(err=True)  # the terminal's ^C stands there
             raise interrupted(by) from by
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -32,7 +32,7 @@ from lrpolicy.records import Measurement, Protocol, TrialOutcome, TrialStatus
     epilog=examples(
         "lrpolicy train digits",
         "lrpolicy train mnist-lenet --data ~/mnist --max-iter 1000 --snapshot-prefix lenet",
-        "lrpolicy train mnist-lenet --data ~/mnist --resume lenet_iter_500.solverstate",
+        "lrpolicy train mnist-lenet --data ~/mnist --resume lenet_iter_1000.solverstate",
     )
 )
 @click.argument("solver")

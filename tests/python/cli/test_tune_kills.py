@@ -1,4 +1,4 @@
-"""Kill -9 at random moments: of `lrpolicy tune`, of its workers, of the embedded server, or of everything.
+"""Interruptions, and kill -9 at random moments of `lrpolicy tune`, its workers, the embedded server, or everything.
 
 After `lrpolicy tune --resume` the database holds what an uninterrupted run leaves: nothing is lost, nothing counts
 twice.
@@ -22,6 +22,7 @@ import pytest
 from lrpolicy.database import Database, RunState, connect
 from lrpolicy.evaluator import Plan
 from lrpolicy.ranking import rank
+from lrpolicy.records import TrialStatus
 from lrpolicy.reports.results import ranking_rows
 
 KILLS = int(os.environ.get("LRPOLICY_KILLS", "4"))
@@ -149,6 +150,32 @@ def servers_of(home: Path) -> list[int]:
                 if wanted in (folder / "cmdline").read_bytes():
                     found.append(int(folder.name))
     return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stage", ["search", "final"])
+def test_interrupted_runs_end_as_if_nothing_had_happened(
+    tmp_path: Path, uninterrupted: tuple[Any, float], number: signal.Signals, stage: str
+) -> None:
+    tuner = start(tmp_path, TUNE)
+    assert tuner.stderr is not None
+    assert any(line.startswith(f"{stage}: ") for line in tuner.stderr)
+    time.sleep(0.1)
+    tuner.send_signal(number)
+    told = tuner.communicate(timeout=60)[1]
+    assert tuner.returncode == 128 + number, told
+    assert told.splitlines()[-1].startswith(
+        "interrupted; what was measured is kept as run 1 in embedded PostgreSQL in "
+    )
+    assert not servers_of(tmp_path)
+    with connect(home=tmp_path / "home") as database:
+        (run,) = database.runs()
+        trials = database.trials(run=run.id)
+    assert run.state is RunState.INTERRUPTED
+    assert any(trial.status is TrialStatus.COMPLETED for trial in trials)
+    assert not any(trial.status is TrialStatus.RUNNING for trial in trials)
+    finish(resume(tmp_path))
+    assert contents(tmp_path) == uninterrupted[0]
 
 
 @pytest.mark.timeout(120 + 60 * KILLS)
