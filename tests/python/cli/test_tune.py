@@ -279,7 +279,7 @@ def test_a_tight_budget_lists_what_was_not_promoted(folder, home, capsys):
     left = [row["function"] for row in found["not_promoted"]]
     assert len(ranked) + len(left) == len({*ranked, *left}) == 13
     assert "iterations of a budget of 8000 iterations" in told.err
-    assert "plan: search 32 candidates x 60 iterations, then 10 candidates x 180 iterations; final 3 " in told.err
+    assert "plan: search 39 candidates x 60 iterations, then 9 candidates x 180 iterations; final 5 " in told.err
 
     assert run(["tune", "digits", *LONG[:-1], "--budget", "8000"]) == 0
     lines = capsys.readouterr().out.splitlines()
