@@ -8,10 +8,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
-from lrpolicy.errors import InputError, InterruptedRun, LrpolicyError, NotAvailableError, RunError
-from lrpolicy.policies import PARAMETERS, POLICIES, Policy
+TYPE_CHECKING = False  # typing's own; loading it would take as long as all the rest
+if TYPE_CHECKING:
+    from typing import Any
+
+    from lrpolicy.errors import InputError, InterruptedRun, LrpolicyError, NotAvailableError, RunError
+    from lrpolicy.policies import PARAMETERS, POLICIES, Policy
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,10 +28,19 @@ __all__ = [
     "RunError",
     "tune",
 ]
+_HOMES = {"PARAMETERS": "policies", "POLICIES": "policies", "Policy": "policies", "tune": "tuning"}
 
 
 def __getattr__(name: str) -> Any:
-    """`lrpolicy.tune` is loaded when it is asked for: it needs the database and more."""
-    if name == "tune":
-        return importlib.import_module("lrpolicy.tuning").tune
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """What the package offers is loaded when it is asked for, so that the command line can hear signals before."""
+    if name in ("errors", "policies"):
+        return importlib.import_module(f"lrpolicy.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"lrpolicy.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

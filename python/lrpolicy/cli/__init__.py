@@ -19,7 +19,14 @@ from typing import Any, cast
 
 import click
 
-from lrpolicy.cli.interruption import ReaderLeftError, interrupted, reader_may_leave, termination
+from lrpolicy.cli.interruption import (
+    ReaderLeftError,
+    ended_from_outside,
+    held,
+    interrupted,
+    reader_may_leave,
+    termination,
+)
 from lrpolicy.errors import LrpolicyError, did_you_mean
 
 # What each command is for, as `lrpolicy --help` says it; the module's docstring says the rest.
@@ -53,7 +60,8 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        module = importlib.import_module(f"lrpolicy.cli.{name}")
+        with held():
+            module = importlib.import_module(f"lrpolicy.cli.{name}")
         return cast(click.Command, getattr(module, name))
 
     def resolve_command(
@@ -64,20 +72,15 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        with reader_may_leave():  # of the help
+        with ended_from_outside(), reader_may_leave():  # of the help
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command. Its ends from outside are caught here, because click would tell none from another."""
-        try:
-            with reader_may_leave():
-                result = super().invoke(ctx)
-                sys.stdout.flush()
-                return result
-        except KeyboardInterrupt as by:
-            if sys.stderr.isatty():
-                click.echo(err=True)  # the terminal's ^C stands there
-            raise interrupted(by) from by
+        with ended_from_outside(), reader_may_leave():
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -107,18 +110,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     0 done, 1 failed, 2 wrong input; 130 ended by Ctrl-C, 143 by SIGTERM, 141 by a reader that left.
     """
-    sys.exit(run(arguments))
+    sys.exit(run(arguments, alone=True))
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None, *, alone: bool = False) -> int:
     """Run the command line on these arguments (default: the process's) and return the exit status.
 
-    Every error is one line on standard error; a traceback appears only where LRPOLICY_DEBUG is set.
+    Every error is one line on standard error; a traceback appears only where LRPOLICY_DEBUG is set. `alone` says that
+    the process does nothing else, before or after: all its signals are then the command's.
     """
-    _prepare_streams()
-    _show_notes()
     try:
-        with termination():
+        with termination(alone=alone):
+            _prepare_streams()
+            _show_notes()
             return _run(arguments)
     except KeyboardInterrupt as by:  # at the very end, or it would have become an InterruptedRun
         error = interrupted(by)
@@ -130,8 +134,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         result: Any = lrpolicy.main(arguments, prog_name="lrpolicy", standalone_mode=False)
     except click.ClickException as error:
         return _complain(_usage(error), error.exit_code)
-    except click.Abort:
-        return _complain("interrupted", 130)
+    except click.Abort as error:  # from outside `invoke`, or a prompt's
+        by = error.__cause__
+        ended = interrupted(by if isinstance(by, KeyboardInterrupt) else KeyboardInterrupt())
+        return _complain(str(ended), ended.exit_status)
     except LrpolicyError as error:
         return _complain(str(error), error.exit_status)
     except (OSError, MemoryError) as error:

@@ -13,6 +13,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
+
+import click
 
 from lrpolicy.errors import InterruptedRun, LrpolicyError
 
@@ -22,10 +25,12 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def termination() -> Iterator[None]:
+def termination(*, alone: bool = False) -> Iterator[None]:
     """SIGTERM raises Terminated in the main thread, within a `with` block; those that follow are not heard.
 
     So programs that send it twice, such as timeout, do not disturb what the first one made the command put away.
+    Where the command line is `alone`, the whole program, Ctrl-C is a KeyboardInterrupt within the block, and after it
+    no signal is heard: the exit status is settled.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -35,17 +40,61 @@ def termination() -> Iterator[None]:
         signal.signal(number, signal.SIG_IGN)
         raise Terminated
 
-    previous = signal.signal(signal.SIGTERM, terminate)
+    wanted: dict[int, Any] = {signal.SIGTERM: terminate}
+    if alone and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        wanted[signal.SIGINT] = signal.default_int_handler
+    previous = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, signal.SIG_IGN if alone else handler)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of a `with` block that loads modules; a second one does not.
+
+    There Python or a compiled module may call back, and would lose or mistake the exception that a signal raises.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    previous: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        if len(came) > 1:
+            previous[number](number, frame)
+
+    for number, handler in previous.items():
+        if callable(handler):
+            signal.signal(number, wait)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for heard in came:
+            signal.raise_signal(heard)
 
 
 def interrupted(by: KeyboardInterrupt, more: str = "") -> InterruptedRun:
     """The end that a signal brings, with what a person should know of it."""
     number = signal.SIGTERM if isinstance(by, Terminated) else signal.SIGINT
     return InterruptedRun(f"interrupted{more}", number)
+
+
+@contextmanager
+def ended_from_outside() -> Iterator[None]:
+    """A KeyboardInterrupt within a `with` block becomes the end that it means."""
+    try:
+        yield
+    except KeyboardInterrupt as by:
+        if sys.stderr.isatty():
+            click.echo(err=True)  # the terminal's ^C stands there
+        raise interrupted(by) from by
 
 
 class ReaderLeftError(LrpolicyError):

@@ -28,7 +28,7 @@ from lrpolicy.cli.common import (
     table,
     waiting,
 )
-from lrpolicy.cli.interruption import interrupted
+from lrpolicy.cli.interruption import held, interrupted
 from lrpolicy.cli.range_progress import RangeProgress
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
@@ -178,7 +178,9 @@ def range_test(
     job = TrainingJob(read, data=data_folder(solver, data), weights=weights, device=settings.device, threads=threads)
     batch = read.batch_size * read.message.iter_size
     with waiting("reading the net and its data"):
-        task = load_engine(settings.engine).describe(job)
+        with held():
+            engine = load_engine(settings.engine)
+        task = engine.describe(job)
     epoch = max(1, math.ceil(task.dataset.train_size / batch))
     title = f"Range test of {task.network.name} on {task.dataset.name}"
     when = "; a range test keeps nothing before its end, start it again"

@@ -29,7 +29,7 @@ from lrpolicy.cli.common import (
     waiting,
     wanted_goal,
 )
-from lrpolicy.cli.interruption import interrupted
+from lrpolicy.cli.interruption import held, interrupted
 from lrpolicy.cli.progress import TuneProgress
 from lrpolicy.cli.tune_settings import Settings, functions_named
 from lrpolicy.cli.versions import hardware, versions
@@ -151,7 +151,9 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
         solver = solver.with_policy(solver.policy, test_interval=settings.test_interval)
     job = settings.job(solver)
     with waiting("reading the net and its data"):
-        task = load_engine(settings.engine).describe(job)
+        with held():
+            engine = load_engine(settings.engine)
+        task = engine.describe(job)
     if run is None:
         settings = settings if cold else _warmed(settings, database, task, settings.wanted(job))
     with naming("--search"):

@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import click
 import pytest
 
 from lrpolicy import cli
+from lrpolicy.cli.interruption import Terminated, held, termination
 from lrpolicy.errors import InputError, InterruptedRun, RunError
 
 
@@ -153,6 +155,65 @@ def test_sigterm_is_one_line_and_its_own_status(
     assert capsys.readouterr() == ("", "interrupted\n")
     assert command.put_away
     assert signal.getsignal(signal.SIGTERM) is handler
+
+
+# A module found before the real one: it sends a signal in the midst of its import, then gives way to the real one.
+SENDS = """
+import os, sys
+sys.path.remove(os.path.dirname(__file__))
+del sys.modules[__name__]
+os.kill(os.getpid(), {number})
+for _ in range(1000):  # where Python hears it
+    pass
+import {module}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("module", ["click", "numpy", "torch"])  # of the command line, of the command, of the engine
+@pytest.mark.parametrize("arguments", [["tune", "digits"], ["train", "digits", "--max-iter", "1000000"]])
+def test_a_signal_while_modules_are_loaded_is_one_line(
+    arguments: list[str], module: str, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if module == "torch":
+        pytest.importorskip("torch")
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / f"{module}.py").write_text(SENDS.format(module=module, number=int(number)))
+    monkeypatch.setenv("LRPOLICY_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("LRPOLICY_DSN", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "first"))
+    command = [sys.executable, "-m", "lrpolicy", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    told = [line for line in done.stderr.splitlines() if not line.startswith("Iteration 0, ")]
+    assert (done.returncode, done.stdout, len(told)) == (128 + number, "", 1), done.stderr
+    assert told[0].startswith("interrupted")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_options_are_read_keeps_its_status(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli._Commands, "parse_args", lambda *_: os.kill(os.getpid(), number))
+    assert cli.run(["policies"]) == 128 + number
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_signals_wait_while_modules_are_loaded() -> None:
+    done = False
+    with pytest.raises(Terminated), termination(), held():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        done = True
+    assert done
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    with pytest.raises(KeyboardInterrupt), held():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        pytest.fail("it waited")
 
 
 def test_commands_run_in_other_threads_too(capsys: pytest.CaptureFixture[str]) -> None:
