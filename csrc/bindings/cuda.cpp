@@ -34,6 +34,15 @@ void require_cuda() {
   if (settings().forced && settings().implementation != Implementation::kCuda) require(Status::kNotOnCuda);
 }
 
+// A graph would replay copies from and to host memory that is gone by then.
+void refuse_capture(cudaStream_t stream) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  require(cudaStreamIsCapturing(stream, &status));
+  if (status == cudaStreamCaptureStatusNone) return;
+  throw InputError("a state cannot be written or read in a stream that is being captured", "",
+                   "do it before the capture, or between replays");
+}
+
 // An array of T in a device's memory.
 template <typename T>
 class DeviceArray {
@@ -56,11 +65,13 @@ class DeviceArray {
   // In the order of the stream; `from` may go when this returns.
   void write(const T* from, cudaStream_t stream) const {
     const OnDevice guard(device_);
+    refuse_capture(stream);
     require(cudaMemcpyAsync(data_, from, size_ * sizeof(T), cudaMemcpyHostToDevice, stream));
   }
   // Waits for the stream.
   void read(T* to, cudaStream_t stream) const {
     const OnDevice guard(device_);
+    refuse_capture(stream);
     require(cudaMemcpyAsync(to, data_, size_ * sizeof(T), cudaMemcpyDeviceToHost, stream));
     require(cudaStreamSynchronize(stream));
   }
@@ -76,7 +87,11 @@ struct DrawsCore {
   int device;
   DeviceArray<AslrDraws> memory;
 
-  explicit DrawsCore(int on) : device(on), memory(1, on) {}
+  explicit DrawsCore(int on) : device(on), memory(1, on) {
+    const OnDevice guard(device);
+    require(guard.status());
+    require(load_updates());  // draw_rates needs no plan
+  }
   void set(double center, std::uint64_t seed, std::uint64_t iteration, std::uintptr_t stream) const {
     const AslrDraws draws = {nearest_decimal(center), seed, iteration};
     memory.write(&draws, stream_of(stream));

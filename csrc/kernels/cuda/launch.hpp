@@ -57,7 +57,9 @@ struct Pointers {
 #endif
 };
 
-constexpr int kFewPointers = 512;  // most lists: little to copy at a launch
+constexpr int kFewPointers = 488;  // most lists: a launch takes 4 KiB of parameters as it always did
+static_assert(sizeof(DotWork) + sizeof(Pointers<kFewPointers>) <= 4096, "they fit, with the largest work");
+static_assert(sizeof(DotWork) + sizeof(Pointers<kListPointers>) <= 32764, "what CUDA 12.1 takes");
 
 template <int capacity, typename Launch>
 void launch_range(const void* const* const* lists, int list_count, LaunchRange range, const Launch& launch) {
