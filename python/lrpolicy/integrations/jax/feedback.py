@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lrpolicy.compositions import SwitchOnPlateau, SwitchState
 from lrpolicy.errors import InputError
+from lrpolicy.integrations.jax.leaves import scaled
 from lrpolicy.integrations.jax.policy_schedule import PolicySchedule
 from lrpolicy.integrations.policy_like import ObservingPolicy, name_of, text_of
 from lrpolicy.stateful import (
@@ -80,14 +81,13 @@ def scale_by_feedback(policy: ObservingPolicy, iterations: int | None = None) ->
         updates: optax.Updates, state: FeedbackState, params: optax.Params | None = None, **_: Any
     ) -> tuple[optax.Updates, FeedbackState]:
         check_state(state, FeedbackState, policy)
-        leaves, shape = jax.tree.flatten(updates)
+        tensors = len(jax.tree.leaves(updates))
         rate = _switched(schedules, state) if schedules else state.rate
-        rates = [rate] * len(leaves)
+        rates = [rate] * tensors
         if isinstance(schedule_of(policy), Aslr):
-            drawn = jax.ShapeDtypeStruct((len(leaves),), jnp.float32)  # type: ignore[no-untyped-call]
-            rates = list(_on_host(partial(_draw, policy, len(leaves)), drawn, state.words, state.count))
-        scaled = [scale(leaf, rate) for leaf, rate in zip(leaves, rates, strict=True)]
-        return jax.tree.unflatten(shape, scaled), replace(state, rate=rate, count=optax.safe_increment(state.count))
+            drawn = jax.ShapeDtypeStruct((tensors,), jnp.float32)  # type: ignore[no-untyped-call]
+            rates = list(_on_host(partial(_draw, policy, tensors), drawn, state.words, state.count))
+        return scaled(updates, rates), replace(state, rate=rate, count=optax.safe_increment(state.count))
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -105,11 +105,6 @@ def _switched(schedules: list[PolicySchedule], state: FeedbackState) -> jax.Arra
     place, since = state.words[0].astype(jnp.int32), state.words[2].astype(jnp.int32)
     rate: jax.Array = jax.lax.switch(place, schedules, state.count - since)
     return rate
-
-
-def scale(leaf: jax.Array, rate: jax.Array) -> jax.Array:
-    """-rate * leaf in the leaf's type; a product of a shorter type is float32 first."""
-    return (-rate * leaf).astype(leaf.dtype)
 
 
 def check_state(state: object, kind: type[Any], policy: ObservingPolicy) -> None:

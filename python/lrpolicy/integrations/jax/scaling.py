@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from lrpolicy.compositions import SwitchOnPlateau
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.jax.feedback import scale_by_feedback
+from lrpolicy.integrations.jax.leaves import check_numbers
 from lrpolicy.integrations.jax.policy_schedule import PolicySchedule
 from lrpolicy.integrations.jax.tlr import scale_by_tlr
 from lrpolicy.integrations.policy_like import AnyPolicyLike, as_any_policy
@@ -54,8 +58,7 @@ def scale_by_policy(
     if isinstance(known, SwitchOnPlateau):
         return scale_by_feedback(known, iterations)
     if not isinstance(known, AdaptivePolicy):
-        scaling = optax.scale_by_learning_rate(PolicySchedule(known, iterations))
-        return optax.with_extra_args_support(scaling)
+        return _scale_by_schedule(PolicySchedule(known, iterations))
     if iterations is not None:
         rule = f"iterations is the length of a table, and {known.name} observes the training"
         raise InputError(rule, got=iterations)
@@ -65,3 +68,17 @@ def scale_by_policy(
         raise InputError("tlr needs the length of an epoch", remedy="give epoch_iterations=, in updates")
     epoch = 1 if epoch_iterations is None else whole("epoch_iterations", epoch_iterations, 1)
     return scale_by_tlr(known, epoch)
+
+
+def _scale_by_schedule(schedule: PolicySchedule) -> optax.GradientTransformationExtraArgs:
+    """optax's own scaling, which would make integers 0 without a word."""
+    scaling = optax.scale_by_learning_rate(schedule)
+
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None, **_: Any
+    ) -> tuple[optax.Updates, optax.OptState]:
+        check_numbers(updates)
+        products, state = scaling.update(jax.tree.map(jnp.asarray, updates), state, params)
+        return products, state
+
+    return optax.GradientTransformationExtraArgs(scaling.init, update)

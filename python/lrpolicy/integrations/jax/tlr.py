@@ -12,12 +12,15 @@ import numpy as np
 import optax
 
 from lrpolicy.errors import InputError
-from lrpolicy.integrations.jax.feedback import check_state, scale
+from lrpolicy.integrations.jax.feedback import check_state
+from lrpolicy.integrations.jax.leaves import check_numbers, scaled
 from lrpolicy.stateful import AdaptivePolicy, Tlr, TlrEvent
 
 # Products are added up in rows of this length, then the rows' sums in rows, and so on: the error of a sum of float32
 # grows with the rows' length and not with the tensor's.
 _ROW = 128
+
+_REAL = jnp.floating, "TLR takes real floating-point tensors"
 
 
 @partial(
@@ -62,11 +65,10 @@ def scale_by_tlr(policy: AdaptivePolicy, epoch_iterations: int) -> optax.Gradien
     rule = _Rule(schedule)
 
     def init(params: optax.Params) -> TlrTrace:
-        leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-        for path, leaf in leaves:
-            if not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating):
-                place = jax.tree_util.keystr(path) or "the parameter"
-                raise InputError(f"{place} is {jnp.asarray(leaf).dtype}; TLR takes real floating-point tensors")
+        leaves = jax.tree.leaves(params)
+        if not leaves:
+            raise InputError("TLR needs at least one tensor", got=repr(params))
+        check_numbers(params, *_REAL)
         return rule.start(policy, len(leaves), *(jax.tree.map(_empty_sum, params) for _ in range(2)))
 
     def update(
@@ -74,16 +76,16 @@ def scale_by_tlr(policy: AdaptivePolicy, epoch_iterations: int) -> optax.Gradien
     ) -> tuple[optax.Updates, TlrTrace]:
         check_state(state, TlrTrace, policy)
         gradient = schedule.source == "gradient"
-        directions = grad if gradient and grad is not None else updates
+        updates = jax.tree.map(jnp.asarray, updates)
+        directions = jax.tree.map(jnp.asarray, grad) if gradient and grad is not None else updates
         _check_alike(directions, state.total)
         _check_alike(updates, state.total)
         total = jax.tree.map(lambda sum_, leaf: sum_ + leaf.astype(sum_.dtype), state.total, directions)
         state = replace(state, total=total, updates=state.updates + 1)
         learned = jax.lax.cond(state.updates >= schedule.window_updates, rule.learn, lambda same: same, state)
         rates = (learned if gradient else state).rates
-        leaves, shape = jax.tree.flatten(updates)
-        each = rates if schedule.per_tensor else [rates[0]] * len(leaves)
-        return jax.tree.unflatten(shape, [scale(leaf, rate) for leaf, rate in zip(leaves, each, strict=True)]), learned
+        each = rates if schedule.per_tensor else [rates[0]] * len(jax.tree.leaves(updates))
+        return scaled(updates, each), learned
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -101,6 +103,7 @@ def _check_alike(given: Any, kept: Any) -> None:
         if leaf.shape != other.shape:
             place = jax.tree_util.keystr(path) or "the tensor"
             raise InputError(f"{place} has the shape {leaf.shape} in TLR's state", got=other.shape)
+    check_numbers(given, *_REAL)
 
 
 @dataclass(frozen=True)

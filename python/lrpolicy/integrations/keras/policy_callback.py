@@ -139,8 +139,9 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 raise InputError(f'this state of a PolicyCallback lacks the field "{name}"')
         state = type(self.state).from_dict(state_dict["state"])
         counts = (whole(name, state_dict[name], 0) for name in ("iteration", "epochs"))
+        arrays = [_kept(name, state_dict[name]) for name in ("start", "before")]
         self.iteration, self.epochs = counts
-        self.state, self._start, self._before = state, state_dict["start"], state_dict["before"]
+        self.state, (self._start, self._before) = state, arrays
 
     @property
     def _learns(self) -> bool:
@@ -186,6 +187,7 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         now = self._weights()
         assert self._start is not None
         _check_shapes(self._start, now)
+        _check_shapes(self._before or now, now)
         moved = [before - after for before, after in zip(self._start, now, strict=True)]
         gg, gp = _dots(moved, moved if self._before is None else self._before)
         self.state = self.schedule.update(self.state, TlrWindow([gg], [gp]))
@@ -209,10 +211,18 @@ def _copied(variable: Any) -> NDArray[Any]:
     return np.asarray(value.cpu() if hasattr(value, "cpu") else value).copy()
 
 
+def _kept(name: str, arrays: object) -> list[NDArray[Any]] | None:
+    """Weights of a saved state."""
+    if arrays is None or (isinstance(arrays, list) and all(isinstance(array, np.ndarray) for array in arrays)):
+        return arrays
+    raise InputError(f'"{name}" of this state must be a list of NumPy arrays, or None', got=repr(arrays)[:80])
+
+
 def _check_shapes(start: list[NDArray[Any]], now: list[NDArray[Any]]) -> None:
     ours, theirs = ([array.shape for array in arrays] for arrays in (start, now))
     if ours != theirs:
-        raise InputError("the model has other weights than at the window's beginning", got=f"{theirs}, not {ours}")
+        rule = "the model has other weights than at the window's beginning"
+        raise InputError(rule, got=f"{theirs}, not {ours}", remedy="make a PolicyCallback for this model")
 
 
 def _dots(now: list[NDArray[Any]], before: list[NDArray[Any]]) -> tuple[float, float]:

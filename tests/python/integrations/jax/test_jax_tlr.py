@@ -295,11 +295,36 @@ def test_wrong_settings_get_one_clear_line(options: dict[str, Any], message: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "policy",
+    ["tri:base_lr=0.1,max_lr=0.3,stepsize=5", "plateau:base_lr=0.1,gamma=0.5,plateau_winsize=3", "aslr:base_lr=0.1"],
+)
+def test_integers_are_refused_and_python_numbers_are_scaled(policy: str) -> None:
+    """A rate times an integer would be an update of 0, silently."""
+    optimizer = scale_by_policy(policy)
+    weights = {"w": 1.0, "n": jnp.ones(2)}
+    state = optimizer.init(weights)
+    with pytest.raises(InputError, match=r"\['n'\] is int32; a rate scales floating-point tensors"):
+        optimizer.update({"w": 1.0, "n": jnp.ones(2, jnp.int32)}, state)
+    updates, _ = optimizer.update(weights, state)
+    assert all(np.all(np.asarray(update) < 0) for update in jax.tree.leaves(updates))
+
+
+def test_tlr_scales_python_numbers() -> None:
+    optimizer = scale_by_policy("tlr", 10, base_lr=0.1)
+    updates, _ = optimizer.update({"w": 2.0}, optimizer.init({"w": 1.0}))
+    np.testing.assert_allclose(updates["w"], -0.2, rtol=1e-7)
+
+
 def test_tensors_that_do_not_fit_are_named() -> None:
     optimizer = scale_by_policy("tlr", 10, base_lr=0.1)
     state = optimizer.init({"w": jnp.ones(3)})
     with pytest.raises(InputError, match=r"\['n'\] is int32; TLR takes real floating-point tensors"):
         optimizer.init({"w": jnp.ones(3), "n": jnp.ones(2, jnp.int32)})
+    with pytest.raises(InputError, match=r"TLR needs at least one tensor, got \{\}"):
+        optimizer.init({})
+    with pytest.raises(InputError, match=r"\['w'\] is int32; TLR takes real floating-point tensors"):
+        optimizer.update({"w": jnp.ones(3, jnp.int32)}, state)
     with pytest.raises(InputError, match=r"\['w'\] has the shape \(3,\) in TLR's state, got \(4,\)"):
         optimizer.update({"w": jnp.ones(4)}, state)
     with pytest.raises(InputError, match="TLR needs the tensors that its state was made for"):

@@ -185,6 +185,18 @@ def test_what_a_fit_cannot_do_is_refused() -> None:
         rates_seen(small_model(0.1, gradient_accumulation_steps=2), 2, callbacks=[PolicyCallback(SWITCH)])
 
 
+@pytest.mark.parametrize("name", ["start", "before"])
+def test_the_window_of_another_model_is_refused(name: str) -> None:
+    model, x, y = regression()
+    callback = PolicyCallback(TLR + ",epoch=8")
+    fit_tlr(model, x, y, callback, 9)
+    saved = callback.state_dict()
+    other = PolicyCallback(TLR + ",epoch=8")
+    other.load_state_dict({**saved, name: [array[:1] for array in saved[name]]})
+    with pytest.raises(InputError, match=r"other weights than at the window.s beginning.*for this model"):
+        fit_tlr(model, x, y, other, 3)
+
+
 def test_states_that_do_not_fit_are_refused() -> None:
     callback = PolicyCallback(PLATEAU)
     saved = callback.state_dict()
@@ -200,4 +212,7 @@ def test_states_that_do_not_fit_are_refused() -> None:
         callback.load_state_dict({key: value for key, value in saved.items() if key != "epochs"})
     with pytest.raises(InputError, match="this is no state of schedule plateau"):
         callback.load_state_dict({**saved, "state": PolicyCallback(ASLR).state.to_dict()})
+    for name in ("start", "before"):
+        with pytest.raises(InputError, match=f'"{name}" of this state must be a list of NumPy arrays, or None, got '):
+            callback.load_state_dict({**saved, name: [[1.0, 2.0]]})
     assert callback.state_dict() == saved
