@@ -15,7 +15,7 @@ from lrpolicy.integrations.torch.groups import base_and_multipliers, check_optim
 from lrpolicy.integrations.torch.hooked import HookedLR, was_left_out
 from lrpolicy.integrations.torch.saving import check_saved, restored_rates, saved_rates
 from lrpolicy.stateful import Aslr, AslrState
-from lrpolicy.stateful.values import whole
+from lrpolicy.stateful.values import real, whole
 
 # A rate of one digit that was held as a float32 is no rate of more digits.
 _FLOAT32 = 2.0**-23
@@ -104,7 +104,7 @@ class ASLR(HookedLR):
         if metrics is None or epoch is not None:
             got = "no cost" if metrics is None else f"epoch {epoch}"
             raise InputError("ASLR observes the validation cost", got=got, remedy="call step(cost) after every epoch")
-        self.state = self.schedule.update(self.state, float(metrics))
+        self.state = self.schedule.update(self.state, real("the cost", metrics))
         self.last_epoch += 1
         self._step_count += 1
 

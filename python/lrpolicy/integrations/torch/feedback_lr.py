@@ -13,7 +13,7 @@ from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch.groups import check_optimizer, unshare_rates, write_rates
 from lrpolicy.integrations.torch.saving import check_count, check_saved, listed, restored_rates, saved_rates
 from lrpolicy.stateful import DecaySequence, DecayState, Plateau, PlateauState, TrainLoss
-from lrpolicy.stateful.values import whole
+from lrpolicy.stateful.values import real, whole
 
 FeedbackSchedule = DecaySequence | Plateau | SwitchOnPlateau
 FeedbackState = DecayState | PlateauState | SwitchState
@@ -61,7 +61,7 @@ class FeedbackLR(LRScheduler):
         if metrics is None or epoch is not None:
             got = "no loss" if metrics is None else f"epoch {epoch}"
             raise InputError("FeedbackLR observes a loss", got=got, remedy="call step(loss)")
-        loss = float(metrics)
+        loss = real("the loss", metrics)
         pairs = zip(self.schedules, self.states, strict=True)
         self.states = [self._observed(schedule, state, loss) for schedule, state in pairs]
         self.last_epoch += 1

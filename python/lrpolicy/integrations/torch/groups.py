@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrpolicy.errors import InputError
+from lrpolicy.stateful.values import real
 
 Group = dict[str, Any]
 
@@ -103,7 +104,8 @@ def base_and_multipliers(groups: Sequence[Group]) -> tuple[float, list[float]]:
 
     Raises InputError for a rate that is negative or not finite, and where no group has one above 0.
     """
-    rates = [float(group["initial_lr" if "initial_lr" in group else "lr"]) for group in groups]
+    given = [group["initial_lr" if "initial_lr" in group else "lr"] for group in groups]
+    rates = [real(f"lr of parameter group {number}", rate) for number, rate in enumerate(given)]
     for number, rate in enumerate(rates):
         if not (math.isfinite(rate) and rate >= 0):
             raise InputError(f"lr of parameter group {number} must be a finite number, 0 or above", got=rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,8 +45,12 @@ def listed(state_dict: Mapping[str, Any], name: str, count: int) -> list[Any]:
 
 
 def restored_rates(scheduler: LRScheduler, state_dict: Mapping[str, Any]) -> list[float]:
-    """The saved rates. Raises InputError where the optimizer has another number of groups now."""
-    return [real("a rate", rate) for rate in listed(state_dict, "rates", len(scheduler.optimizer.param_groups))]
+    """The saved rates. Raises InputError where the optimizer has another number of groups now, or one is no rate."""
+    rates = [real("a rate", rate) for rate in listed(state_dict, "rates", len(scheduler.optimizer.param_groups))]
+    for rate in rates:
+        if not (math.isfinite(rate) and rate >= 0):
+            raise InputError("a rate of this state must be a finite number, 0 or above", got=rate)
+    return rates
 
 
 def check_count(count: int, optimizer: Optimizer) -> None:

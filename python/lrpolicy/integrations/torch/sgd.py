@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.sgd import sgd
 
-from lrpolicy.integrations.torch.groups import Group
+from lrpolicy.integrations.torch.groups import Group, names_of, parameters_of
 from lrpolicy.kernels import Plan, TensorList
 
 
@@ -78,12 +78,16 @@ class SGD(torch.optim.SGD):
         histories = [self._history(parameter) for parameter in parameters]
         part = self._parts.get(rule)
         if part is None or not part.holds(parameters, histories):
-            part = self._parts[rule] = _Part(parameters, histories)
-        gradients = TensorList([parameter.grad for parameter in parameters], "gradient")
+            part = self._parts[rule] = _Part(parameters, histories, self._names_of(parameters))
+        gradients = TensorList([parameter.grad for parameter in parameters], "gradient", part.names)
         momentum, nesterov = rule
         part.plan.momentum_step(
             gradients, part.weights, part.history, rates, decays, momentum, nesterov=nesterov, rate_inside=False
         )
+
+    def _names_of(self, parameters: Sequence[Tensor]) -> list[str]:
+        names = dict(zip(map(id, parameters_of(self.param_groups)), names_of(self.param_groups), strict=True))
+        return [names[id(parameter)] for parameter in parameters]
 
     def _history(self, parameter: Tensor) -> Tensor:
         """PyTorch begins with the first gradient itself, which is what zeros lead to."""
@@ -111,10 +115,10 @@ class SGD(torch.optim.SGD):
 class _Part:
     """The parameters of one momentum: what of them the kernel keeps from step to step."""
 
-    def __init__(self, parameters: Iterable[Tensor], histories: Iterable[Tensor]) -> None:
-        self._parameters, self._histories = list(parameters), list(histories)
-        self.plan = Plan([parameter.numel() for parameter in self._parameters])
-        self.weights, self.history = TensorList(self._parameters, "weight"), TensorList(self._histories, "momentum")
+    def __init__(self, parameters: Sequence[Tensor], histories: Sequence[Tensor], names: list[str]) -> None:
+        self._parameters, self._histories, self.names = list(parameters), list(histories), names
+        self.plan = Plan([parameter.numel() for parameter in parameters])
+        self.weights, self.history = TensorList(parameters, "weight", names), TensorList(histories, "momentum", names)
 
     def holds(self, parameters: tuple[Tensor, ...], histories: list[Tensor]) -> bool:
         """Whether these are the tensors of this part, in the memory that they had."""

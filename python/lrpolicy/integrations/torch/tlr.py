@@ -8,6 +8,7 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
+from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from lrpolicy.errors import InputError
@@ -25,7 +26,7 @@ from lrpolicy.integrations.torch.saving import check_saved, restored_rates, save
 from lrpolicy.integrations.torch.windows import Displacement, GradientSum, check_tensor
 from lrpolicy.stateful import Tlr, TlrEvent, TlrState, TlrWindow
 from lrpolicy.stateful.tlr import LARGEST_RATE
-from lrpolicy.stateful.values import whole
+from lrpolicy.stateful.values import real, whole
 
 _WORTH_A_WARNING = TlrEvent.NON_FINITE | TlrEvent.DIVERGING
 
@@ -145,6 +146,7 @@ class TLR(HookedLR):
         self.last_epoch += 1
         self._step_count += 1
         if self.capturable:
+            self._check_rates()
             self._after_update()
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
@@ -214,9 +216,9 @@ class TLR(HookedLR):
         groups = self.optimizer.param_groups
         if self._device is not None:
             self._device.write([group["lr"] for group in groups], self.multipliers)
-            return
-        rates = self._state.rates
-        self._set_rates(rates if self.per_tensor else rates * len(groups))
+        else:
+            rates = self._state.rates
+            self._set_rates(rates if self.per_tensor else rates * len(groups))
         self._written = [group["lr"] for group in groups]
 
     def _check_rates(self) -> None:
@@ -230,11 +232,13 @@ class TLR(HookedLR):
 
     def _take_over(self, number: int, group: Group) -> None:
         """Go on with another object of the same rate; an optimizer's loaded state has some."""
-        ours = float(self._written[number])
-        if float(group["lr"]) != ours:
-            rule = f"lr of parameter group {number} must stay what TLR has set, {ours:g}"
+        name = f"lr of parameter group {number}"
+        if self.capturable and not isinstance(group["lr"], Tensor):
+            raise InputError(f"{name} must stay a tensor, which a graph can read", got=repr(group["lr"]))
+        ours, given = float(self._written[number]), real(name, group["lr"])
+        if given != ours:
             remedy = "load the scheduler's state after the optimizer's, and let no other scheduler set rates"
-            raise InputError(rule, got=float(group["lr"]), remedy=remedy)
+            raise InputError(f"{name} must stay what TLR has set, {ours:g}", got=given, remedy=remedy)
         self._written[number] = group["lr"]
 
     def _warn(self) -> None:

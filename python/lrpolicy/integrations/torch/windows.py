@@ -17,6 +17,8 @@ def check_tensor(tensor: Tensor, name: str) -> None:
     """Raise InputError for a parameter that has no dot product here."""
     if not tensor.is_floating_point():
         raise InputError(f"{name} is {tensor.dtype}; TLR takes float64, float32, bfloat16 and float16")
+    if tensor.is_meta:
+        raise InputError(f"{name} is on the meta device, without values", remedy="make the scheduler when it has some")
     if hasattr(tensor, "device_mesh"):
         raise InputError(f"{name} is sharded over processes; TLR takes whole tensors")
 
@@ -49,16 +51,23 @@ class Window(ABC):
         """<A, A> and <A, A'> of what this window and the one before have accumulated, as `Sums` gives them.
 
         This window is the one before then, and the next one begins. Raises InputError, naming the parameter, for one
-        whose storage was freed.
+        that has become another, or whose storage was freed.
         """
         assert self.now is not None
         assert self.before is not None
-        for index, parameter in enumerate(self.parameters):
-            if parameter.untyped_storage().nbytes() == 0 < parameter.numel():
-                raise InputError(f"{names()[index]} has no memory", remedy="give it its storage back before step()")
+        self._check(names)
         if self._sums is None:
             self._sums = sums_for(self.parameters, capturable=self.capturable)
         return self._close(self._sums, self.now, self.before)
+
+    def _check(self, names: Callable[[], list[str]]) -> None:
+        for index, (parameter, buffer) in enumerate(zip(self.parameters, self.before or (), strict=True)):
+            if parameter.shape != buffer.shape or _wide(parameter.dtype) != buffer.dtype:
+                rule = f"{names()[index]} is no longer of the shape {tuple(buffer.shape)} and the dtype it had"
+                got = f"{tuple(parameter.shape)}, {parameter.dtype}"
+                raise InputError(rule, got=got, remedy="make the scheduler anew")
+            if parameter.untyped_storage().nbytes() == 0 < parameter.numel():
+                raise InputError(f"{names()[index]} has no memory", remedy="give it its storage back before step()")
 
     def drop(self) -> None:
         """Begin this window again."""
@@ -131,7 +140,9 @@ class GradientSum(Window):
         return self._zeros(_wide)
 
     def add(self, names: Callable[[], list[str]], scale: float = 1.0) -> None:
-        """Add the gradients of one update, unscaled. Raises InputError, naming the parameter, for a sparse one.
+        """Add the gradients of one update, unscaled.
+
+        Raises InputError, naming the parameter, for a sparse one, and one of another shape than the window's.
 
         Gradients move from update to update (`zero_grad`), and to borrow them for the kernels' `accumulate` would cost
         more than this addition, which is one pass too and has the same bits where the scale is a power of two.
@@ -147,8 +158,13 @@ class GradientSum(Window):
                 raise InputError(f"the gradient of {names()[index]} is sparse", got=str(gradient.layout), remedy=remedy)
             sums.append(total)
             gradients.append(gradient.detach())
-        if sums:
+        if not sums:
+            return
+        try:
             torch._foreach_add_(sums, gradients, alpha=scale)
+        except RuntimeError:
+            self._check(names)
+            raise
 
     def _close(self, sums: Sums, now: list[Tensor], before: list[Tensor]) -> Tensor:
         dots = sums.dot_pair(now, before)

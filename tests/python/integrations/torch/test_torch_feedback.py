@@ -237,6 +237,12 @@ def test_capturable_draws_when_it_is_told_to_into_the_same_tensors() -> None:
     assert all(group["lr"] is rate for group, rate in zip(optimizer.param_groups, held, strict=True))
 
 
+def text_for_a_rate() -> None:
+    optimizer = sgd()
+    optimizer.param_groups[0]["lr"] = "0.1"
+    ASLR(optimizer)
+
+
 def grown() -> None:
     optimizer = sgd()
     ASLR(optimizer)
@@ -262,6 +268,10 @@ def swapped() -> None:
         (lambda: FeedbackLR(small_net(), SEQ3), "got a Sequential"),
         (lambda: FeedbackLR(sgd(), SEQ3).step(), r"observes a loss, got no loss; call step\(loss\)"),
         (lambda: FeedbackLR(sgd(), SEQ3).step(1.0, 3), "got epoch 3"),
+        (lambda: FeedbackLR(sgd(), SEQ3).step("1.0"), "the loss must be a number, got '1.0'"),
+        (lambda: FeedbackLR(sgd(), SEQ3).step(torch.ones(2)), "the loss must be a number, got tensor"),
+        (lambda: ASLR(sgd(lr=0.1)).step("low"), "the cost must be a number, got 'low'"),
+        (text_for_a_rate, "lr of parameter group 0 must be a number, got '0.1'"),
         (lambda: ASLR(sgd(lr=0.1)).step(), "observes the validation cost, got no cost"),
         (lambda: ASLR(sgd(lr=0.0)), "lr must be above 0"),
         (lambda: ASLR(sgd(lr=math.inf)), "must be a finite number"),
@@ -281,12 +291,14 @@ def test_wrong_input_is_one_clear_line(call: Any, message: str) -> None:
 def test_a_wrong_state_is_refused_and_changes_nothing(make: Any) -> None:
     scheduler = make(sgd(lr=0.5))
     before = scheduler.state_dict()
-    changes = {"scheduler": "TLR", "version": 2, "rates": [0.1, 0.2], "last_epoch": -1}
+    changes = {"scheduler": "TLR", "version": 2, "rates": [-0.1], "last_epoch": -1}
     changes |= {name: [] for name in ("states",) if name in before}
     changes |= {name: ["another"] for name in ("schedule", "schedules") if name in before}
     for key, value in changes.items():
         with pytest.raises(InputError):
             scheduler.load_state_dict({**before, key: value})
+    with pytest.raises(InputError, match='"rates" of this state must be a list of 1, got 2'):
+        scheduler.load_state_dict({**before, "rates": [0.1, 0.2]})
     for missing in before:
         with pytest.raises(InputError, match=missing):
             scheduler.load_state_dict({key: value for key, value in before.items() if key != missing})
