@@ -65,6 +65,19 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(function)
 
 
+def dsn_option(server: str = "PostgreSQL server with the results.") -> Callable[[F], F]:
+    """The --dsn of the commands that know the database; a wrong one is told before anything is done."""
+    return click.option(
+        "--dsn", callback=checked(_parse_dsn), help=f"{server}  [default: LRPOLICY_DSN, else an embedded server]"
+    )
+
+
+def _parse_dsn(text: str) -> object:
+    from lrpolicy.database.driver import parse_dsn
+
+    return parse_dsn(text)
+
+
 def examples(*lines: str) -> str:
     """An epilog that shows example command lines as they are typed."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])

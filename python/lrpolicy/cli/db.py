@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from lrpolicy.cli.common import console, examples, json_option, print_json, table
+from lrpolicy.cli.common import console, dsn_option, examples, json_option, print_json, table
 from lrpolicy.database import StoredRun, connect
 
-_dsn_option = click.option("--dsn", help="PostgreSQL server.  [default: LRPOLICY_DSN, else an embedded server]")
+_dsn_option = dsn_option("PostgreSQL server.")
 
 
 @click.group(no_args_is_help=False, epilog=examples("lrpolicy db runs", "lrpolicy db export results.gz"))

@@ -19,6 +19,7 @@ from lrpolicy.cli.common import (
     checked,
     console,
     data_folder,
+    dsn_option,
     examples,
     json_option,
     naming,
@@ -148,7 +149,7 @@ def _budgets(text: str) -> tuple[int, ...]:
     "--plot", type=click.Path(path_type=Path), help="The picture's file.  [default: range-test-NAME.png, here]"
 )
 @click.option("--keep/--no-keep", default=True, help="Store the result, for tune and recommend.  [default: keep]")
-@click.option("--dsn", help="PostgreSQL server to keep it in.  [default: LRPOLICY_DSN, else an embedded server]")
+@dsn_option("PostgreSQL server to keep it in.")
 @json_option
 def range_test(
     solver: str,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 import numpy as np
 
-from lrpolicy.cli.common import console, examples, json_option, naming, print_json, wanted_goal
+from lrpolicy.cli.common import console, dsn_option, examples, json_option, naming, print_json, wanted_goal
 from lrpolicy.database import Database, connect
 from lrpolicy.goals import GOALS, Goal
 from lrpolicy.ranking import RankedPolicy
@@ -31,7 +31,7 @@ _OPTIONS = (
     click.option(
         "--stage", type=click.Choice(STAGES), help="Which trials to rank.  [default: the last stage with results]"
     ),
-    click.option("--dsn", help="PostgreSQL server with the results.  [default: LRPOLICY_DSN, else an embedded server]"),
+    dsn_option(),
 )
 
 

@@ -14,6 +14,7 @@ from lrpolicy import zoo
 from lrpolicy.cli.common import (
     console,
     data_folder,
+    dsn_option,
     examples,
     json_option,
     note,
@@ -52,7 +53,7 @@ EXAMPLES = examples(
     "--top", type=click.IntRange(1, 100), default=3, show_default=True, metavar="N", help="How many policies."
 )
 @click.option("--engine", default="torch", show_default=True, help="The engine that will train: the task's framework.")
-@click.option("--dsn", help="PostgreSQL server with the results.  [default: LRPOLICY_DSN, else an embedded server]")
+@dsn_option()
 @json_option
 def recommend(
     target: str,

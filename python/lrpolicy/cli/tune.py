@@ -20,6 +20,7 @@ from lrpolicy.cli.common import (
     checked,
     console,
     data_folder,
+    dsn_option,
     examples,
     json_option,
     naming,
@@ -109,7 +110,7 @@ _RESULTS = Path("lrpolicy-results")
 @click.option("--engine", default="torch", show_default=True, help="What trains: torch, or caffe.")
 @click.option("--device", default="cpu", show_default=True, help="Where it trains: cpu, cuda, cuda:1.")
 @click.option("--workers", type=click.IntRange(1), help="Trials at a time.  [default: one for each core]")
-@click.option("--dsn", help="PostgreSQL server for the results.  [default: LRPOLICY_DSN, else an embedded server]")
+@dsn_option("PostgreSQL server for the results.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Where the files go.  [default: lrpolicy-results/NAME-RUN]"
 )

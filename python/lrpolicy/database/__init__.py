@@ -15,6 +15,7 @@ from lrpolicy.database.driver import GivenServer, parse_dsn
 from lrpolicy.database.embedded import EmbeddedServer, data_home
 from lrpolicy.database.store import Database
 from lrpolicy.database.stored import Curve, RunState, Setting, StoredRun, StoredTrial
+from lrpolicy.errors import InputError
 
 __all__ = ["Curve", "Database", "RunState", "Setting", "StoredRun", "StoredTrial", "connect", "data_home"]
 
@@ -31,6 +32,12 @@ def connect(dsn: str | None = None, home: Path | None = None) -> Database:
         NotAvailableError: the embedded server cannot run here, or the given server is too old.
         RunError: the server does not answer, refuses this user, or is read-only.
     """
-    if not dsn and home is None:
-        dsn = os.environ.get("LRPOLICY_DSN")
-    return Database(GivenServer(parse_dsn(dsn)) if dsn else EmbeddedServer(home))
+    if dsn:
+        return Database(GivenServer(parse_dsn(dsn)))
+    named = os.environ.get("LRPOLICY_DSN") if home is None else None
+    if not named:
+        return Database(EmbeddedServer(home))
+    try:
+        return Database(GivenServer(parse_dsn(named)))
+    except InputError as error:
+        raise (error if error.where else error.at("LRPOLICY_DSN")) from None

@@ -54,7 +54,7 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
     """libpq's connection parameters of a DSN, in either of its forms. The message of a wrong one never repeats it.
 
     Raises:
-        InputError: the text is not a DSN.
+        InputError: the text is not a DSN, or no server can have such a port.
     """
     try:
         if "\0" in dsn:
@@ -62,19 +62,30 @@ def parse_dsn(dsn: str) -> dict[str, Any]:
         parameters = conninfo.conninfo_to_dict(dsn)
     except (psycopg.Error, UnicodeError):
         raise InputError("the database's DSN is not one that PostgreSQL understands", remedy=_DSN_EXAMPLE) from None
-    if _misplaces_password(dsn, parameters):
-        rule = "in the database's DSN, part of what should be the password stands where the host, port or database does"
+    for port in filter(None, str(parameters.get("port", "")).split(",")):  # one for each host; empty is the usual one
+        _check_port(port.strip(), known="@" in dsn.partition("://")[2].partition("/")[0] or "://" not in dsn)
+    if _misplaces_password(dsn):
+        rule = "in the database's DSN, part of what should be the password stands where the host or database does"
         raise InputError(rule, remedy=f"write @ as %40 and / as %2F there, or {_DSN_EXAMPLE}")
     return parameters
 
 
-def _misplaces_password(dsn: str, parameters: dict[str, Any]) -> bool:
-    """Whether libpq takes a piece of a URI's password for the address, which every message would then tell.
+def _check_port(port: str, *, known: bool) -> None:
+    """Raise InputError for what is no port, and may be a piece of a URI's password: it is told if `known` not to be."""
+    number = bool(re.fullmatch(r"[+-]?[0-9]+", port))
+    if not number or not 1 <= int(port) <= 65535:
+        raise InputError(
+            "a port in the database's DSN is a whole number from 1 to 65535",
+            got=port if number and known else None,
+            remedy=f"if it is a piece of the password, write @ as %40 and / as %2F there; {_DSN_EXAMPLE}",
+        )
 
-    It does where the password holds an @ or / as it is, or where no host follows it.
+
+def _misplaces_password(dsn: str) -> bool:
+    """Whether libpq takes a piece of a URI's password for the host or database, which every message would then tell.
+
+    It does where the password holds an @ or / as it is.
     """
-    if re.search(r"[^\d,]", str(parameters.get("port", ""))):
-        return True
     authority, _, path = dsn.partition("://")[2].partition("?")[0].partition("/")
     return authority.count("@") > 1 or "@" in path
 

@@ -88,6 +88,20 @@ def test_wrong_input_is_one_line_and_changes_nothing(capsys: pytest.CaptureFixtu
     assert "No such command" in told(capsys, "drop", status=2)
 
 
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "54x2"])
+def test_a_port_that_cannot_be_is_wrong_input(
+    port: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule = "a port in the database's DSN is a whole number from 1 to 65535"
+    for dsn in (f"host=127.0.0.1 port={port}", f"postgresql://me:{SECRET}@127.0.0.1:{port}/x"):
+        message = told(capsys, "where", "--dsn", dsn, status=2)
+        assert message.startswith(f"--dsn: {rule}") and message.count("\n") == 1
+        assert (f", got {port};" in message) == (port != "54x2") and SECRET not in message
+        monkeypatch.setenv("LRPOLICY_DSN", dsn)
+        assert told(capsys, "where", status=2).startswith(f"LRPOLICY_DSN: {rule}")
+        monkeypatch.delenv("LRPOLICY_DSN")
+
+
 def test_no_message_tells_a_password(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     dsn = f"postgresql://me:{SECRET}@127.0.0.1:1/x"
     for arguments in (["where"], ["runs"], ["export", "x.gz"], ["import", "x.gz"]):

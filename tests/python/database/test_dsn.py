@@ -74,6 +74,14 @@ def test_a_wrong_dsn_is_not_repeated(dsn: str) -> None:
     assert "DSN" in str(caught.value)
 
 
+def test_a_password_of_digits_that_stands_for_the_port_is_not_repeated() -> None:
+    with pytest.raises(
+        InputError, match="a port in the database's DSN is a whole number from 1 to 65535; if"
+    ) as caught:
+        database.connect("postgresql://me:9876543210/x")
+    assert "9876543210" not in str(caught.value) + repr(caught.value)
+
+
 def test_a_wrong_database_and_user(server_dsn: str) -> None:
     with pytest.raises(RunError, match='database "absent" does not exist; check the server and the DSN'):
         database.connect(make_conninfo(server_dsn, dbname="absent"))
