@@ -58,6 +58,7 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
 
     Measurements go to the screen as they are made. Snapshots are written where the solver says so, at the end, and on
     Ctrl-C or SIGTERM, after which --resume goes on bit for bit. A second Ctrl-C does not wait for that.
+    One that cannot be written ends the training as failed (status 1), with what was measured and neither of its files.
     """
     read = read_solver(solver)
     if options["snapshot_prefix"] is None and (read.message.snapshot or read.message.HasField("snapshot_prefix")):
@@ -69,8 +70,9 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
     with _Screen(job.max_iter or read.message.max_iter, quiet=as_json) as screen:
         outcome = load_engine(engine).train(job, screen)
     if outcome.status is TrialStatus.INTERRUPTED:
-        kept = f"; go on with --resume {screen.snapshot}" if screen.snapshot else "; nothing was saved"
-        raise InterruptedRun(f"interrupted after {outcome.iterations} iterations{kept}", screen.stopped_by)
+        kept = f"go on with --resume {screen.snapshot}" if screen.snapshot else "nothing was saved"
+        why = f"; {outcome.message}" if outcome.message else ""
+        raise InterruptedRun(f"interrupted after {outcome.iterations} iterations{why}; {kept}", screen.stopped_by)
     if as_json:
         snapshot = None if screen.snapshot is None else str(screen.snapshot)
         measurements = [asdict(measurement) for measurement in screen.measurements]

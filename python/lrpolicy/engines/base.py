@@ -70,6 +70,7 @@ class Engine(Interface):
     def train(self, job: TrainingJob, observer: Observer) -> TrialOutcome:
         """Train to the end, to divergence or until the observer stops it.
 
-        Divergence (a loss that is not finite, or above Caffe-like bounds) is an outcome, not an exception.
-        Raises InputError for wrong input and RunError for a failure such as a full disk.
+        Divergence (a loss that is not finite, or above Caffe-like bounds) is an outcome, not an exception; so is a
+        snapshot that cannot be written (FAILED, with what was measured, or INTERRUPTED; the message says why).
+        Raises InputError for wrong input and RunError for another failure.
         """

@@ -8,11 +8,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from lrpolicy.errors import InputError, RunError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Temporary files that are whole, with the paths that they are for, within `together`.
+_waiting: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("_waiting", default=None)
 
 
 @contextlib.contextmanager
@@ -35,11 +38,37 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.close(handle)
         temporary.chmod(0o666 & ~_umask())
         yield temporary
-        temporary.replace(path)
+        waiting = _waiting.get()
+        if waiting is None:
+            temporary.replace(path)
+        else:
+            waiting.append((temporary, path))
+            temporary = None
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {refusal(error)}") from error
     finally:
         if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Files that `replacing` makes within a `with` block take their places when it ends well, in their order.
+
+    Where it does not, none does, and what stood there before is as it was. Raises RunError as `replacing`.
+    """
+    waiting: list[tuple[Path, Path]] = []
+    token = _waiting.set(waiting)
+    try:
+        yield
+        for temporary, path in waiting:
+            try:
+                temporary.replace(path)
+            except OSError as error:
+                raise RunError(f"{path}: cannot be written: {refusal(error)}") from error
+    finally:
+        _waiting.reset(token)
+        for temporary, _ in waiting:
             temporary.unlink(missing_ok=True)
 
 

@@ -16,7 +16,9 @@ import pytest
 
 from lrpolicy import cli, zoo
 from lrpolicy.database import RunState, connect
+from lrpolicy.prototxt import files
 from lrpolicy.records import TrialStatus
+from support.full_disk import full_disk
 
 TUNE = [
     "tune",
@@ -83,6 +85,38 @@ def test_train_digits(environment: dict[str, str], capsys: pytest.CaptureFixture
     assert result["measurements"][1]["evaluation"]["average_confidence"] is None
     assert (tmp_path / "digits_iter_90.solverstate").is_file()
     assert cli.run(["train", "digits", "--max-iter", "100", "--resume", "digits_iter_90.solverstate"]) == 0
+
+
+@pytest.mark.parametrize(("snapshot", "ends_at"), [(0, 20), (10, 10)])
+def test_a_snapshot_without_room_leaves_neither_file_and_the_outcome_is_printed(
+    environment: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    snapshot: int,
+    ends_at: int,
+) -> None:
+    source, kept = zoo.solver_path("digits"), tmp_path / "kept"
+    (tmp_path / "digits_train_test.prototxt").write_bytes((source.parent / "digits_train_test.prototxt").read_bytes())
+    (tmp_path / "s.prototxt").write_text(f"{source.read_text()}\nsnapshot: {snapshot}\n")
+    kept.mkdir()
+    whole = files.write_bytes
+
+    def write(path: Path, content: bytes) -> None:
+        with full_disk(1 << 12 if path.suffix == ".solverstate" else 1 << 30):
+            whole(path, content)
+
+    monkeypatch.setattr(files, "write_bytes", write)
+    arguments = ["train", "s.prototxt", "--engine", "caffe", "--max-iter", "20", "--test-interval", "5"]
+    assert cli.run([*arguments, "--snapshot-prefix", "kept/s", "--json"]) == 1
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    failure = f"kept/s_iter_{ends_at}.solverstate: cannot be written: File too large; make room there, or give another"
+    assert captured.err.splitlines()[-1].startswith(f"the training failed: {failure}")
+    assert (result["outcome"]["status"], result["snapshot"]) == ("failed", None)
+    assert ends_at <= result["outcome"]["iterations"] <= 20
+    assert result["outcome"]["test"]["evaluation"]["example_count"] == 360
+    assert not list(kept.iterdir())
 
 
 def test_a_training_that_diverges(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from lrpolicy.caffemodel import read_weights
 from lrpolicy.cli import run
 from lrpolicy.cli.common import data_folder
 from lrpolicy.datasets import open_dataset
+from lrpolicy.prototxt import files
+from support.full_disk import full_disk
 
 
 @pytest.fixture
@@ -124,6 +127,51 @@ def test_a_folder_that_takes_no_snapshot_is_refused_before_the_training(folder, 
     shown = capsys.readouterr().err
     assert shown.startswith("/proc/self: cannot be written: ")
     assert "Iteration" not in shown
+
+
+@pytest.mark.parametrize("file", ["caffemodel", "solverstate"])
+def test_a_snapshot_without_room_leaves_neither_file_and_the_outcome_is_printed(folder, capsys, monkeypatch, file):
+    whole = files.write_bytes
+
+    def write(path, content):
+        with full_disk(1 << 12 if path.suffix == f".{file}" else 1 << 30):
+            whole(path, content)
+
+    monkeypatch.setattr(files, "write_bytes", write)
+    old = folder / "digits_iter_20.caffemodel"
+    old.write_text("of another training")
+    assert run(["train", "digits", "--max-iter", "20", "--test-interval", "10", "--json"]) == 1
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    failure = f"digits_iter_20.{file}: cannot be written: File too large; make room there, or give another place"
+    assert captured.err == f"the training failed: {failure}\n"
+    assert (result["outcome"]["status"], result["outcome"]["message"], result["snapshot"]) == ("failed", failure, None)
+    assert result["outcome"]["iterations"] == 20
+    assert [(m["split"], m["iteration"]) for m in result["measurements"]][:3] == [
+        ("validation", i) for i in (0, 10, 20)
+    ]
+    assert result["outcome"]["test"]["evaluation"]["example_count"] == 360
+    assert [path.name for path in folder.iterdir()] == [old.name]
+    assert old.read_text() == "of another training"
+
+
+def test_an_interruption_without_room_for_its_snapshot_says_so(folder, capsys, monkeypatch):
+    whole = files.write_bytes
+
+    def write(path, content):
+        with full_disk(1 << 12):
+            whole(path, content)
+
+    def stop(screen, _iteration, _loss, _rate):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(files, "write_bytes", write)
+    monkeypatch.setattr("lrpolicy.cli.train._Screen.displayed", stop)
+    assert run(["train", "digits", "--max-iter", "1000000", "--test-interval", "10"]) == 143
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("interrupted after ") and last.endswith("; nothing was saved")
+    assert ".caffemodel: cannot be written: File too large" in last
+    assert not list(folder.iterdir())
 
 
 def test_before_the_first_iteration_there_is_no_train_loss(folder, capsys):

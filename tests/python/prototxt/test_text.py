@@ -117,6 +117,23 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_files_written_together_take_their_places_together(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("old")
+    with pytest.raises(RunError, match=f"^{two}: cannot be written: No space left"), files.together():
+        files.write_bytes(one, b"new")
+        with files.replacing(two):
+            raise OSError(28, "No space left on device")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"one": "old"}
+    with files.together():
+        files.write_bytes(one, b"new")
+        files.write_bytes(two, b"new")
+        assert one.read_text() == "old" and not two.exists()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"one": "new", "two": "new"}
+    files.write_bytes(one, b"alone again")
+    assert one.read_text() == "alone again"
+
+
 @pytest.mark.parametrize("error", [RunError("no room"), KeyboardInterrupt()])
 def test_what_belongs_together_is_written_whole_or_not_at_all(tmp_path: Path, error: BaseException) -> None:
     folder = tmp_path / "a" / "b"

@@ -156,10 +156,10 @@ class _Run:
         """Measure the last weights where no test pass did, and the best ones with all metrics."""
         status, message = training.status, training.message
         if status is TrialStatus.INTERRUPTED:
-            return TrialOutcome(status, training.iterations, training.seconds, training.best)
+            return TrialOutcome(status, training.iterations, training.seconds, training.best, message=message)
         best = training.best
         last = training.iterations
-        if status is TrialStatus.COMPLETED and (not interval or last % interval):
+        if status is not TrialStatus.DIVERGED and training.done and (not interval or last % interval):
             found = self._measure(selection, self.served.selection, training.snapshots.weights(last))
             if not math.isfinite(found.loss):
                 status, message = TrialStatus.DIVERGED, f"the scores are not finite after {last} iterations"

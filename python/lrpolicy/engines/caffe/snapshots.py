@@ -35,13 +35,14 @@ class Snapshots:
         """Put a snapshot where the user wants it; returns its .solverstate there.
 
         Its files are the same but for the name of the weights in the state, without which Caffe could not resume.
-        Raises InputError (no such folder) or RunError (a full disk).
+        Both are there afterwards, or neither. Raises InputError (no such folder) or RunError (a full disk).
         """
         stem = f"{self.prefix}_iter_{self.iteration_of(state)}"
         model, wanted = Path(f"{stem}.caffemodel{self.suffix}"), Path(f"{stem}.solverstate{self.suffix}")
-        with files.replacing(model) as temporary:
-            shutil.copyfile(self.weights(self.iteration_of(state)), temporary)
-        write_state(wanted, replace(read_state(state), learned_net=str(model)))
+        with files.together():
+            with files.replacing(model) as temporary:
+                shutil.copyfile(self.weights(self.iteration_of(state)), temporary)
+            write_state(wanted, replace(read_state(state), learned_net=str(model)))
         return wanted
 
     def keep(self, best: int, latest: int) -> None:

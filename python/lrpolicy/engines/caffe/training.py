@@ -14,7 +14,7 @@ from lrpolicy.engines.caffe import log
 from lrpolicy.engines.caffe.process import CaffeProcess
 from lrpolicy.engines.caffe.prototxts import LOSS, TOP1, TOP5
 from lrpolicy.engines.caffe.snapshots import Snapshots
-from lrpolicy.errors import RunError
+from lrpolicy.errors import LrpolicyError, RunError
 from lrpolicy.records import Evaluation, Measurement, Split, TrialStatus
 
 
@@ -63,7 +63,7 @@ class Training:
     _stopping: bool = False
 
     def follow(self, process: CaffeProcess) -> None:
-        """Read the log to its end, or to a loss that is not finite.
+        """Read the log to its end, to a loss that is not finite, or to a snapshot that cannot be kept.
 
         Raises RunError where Caffe ends before it should.
         """
@@ -73,7 +73,7 @@ class Training:
             if event is not None:
                 self._settle_snapshot()
                 self._take(event)
-            if self.status is TrialStatus.DIVERGED:
+            if self.status is TrialStatus.DIVERGED or (self.status is TrialStatus.FAILED and not self.done):
                 return
             if not self._stopping and self.observer.stopping():
                 self._stopping, self.status = True, TrialStatus.INTERRUPTED
@@ -86,6 +86,11 @@ class Training:
         if not failure:
             self._settle_snapshot()
         self._stopwatch(False)
+
+    @property
+    def done(self) -> bool:
+        """Whether all updates are done, however the training ended."""
+        return self.iterations == self.due.max_iter
 
     @property
     def train_loss(self) -> float:
@@ -169,7 +174,12 @@ class Training:
         iteration, every = self.snapshots.iteration_of(state), self.due.snapshot
         wanted = (every and iteration % every == 0) or (self.due.snapshot_at_end and iteration == self.due.max_iter)
         if self.snapshots.prefix is not None and (wanted or self._stopping):
-            self.observer.saved(self.snapshots.hand_over(state))
+            try:
+                self.observer.saved(self.snapshots.hand_over(state))
+            except LrpolicyError as error:
+                self.message = str(error)
+                if not self._stopping:
+                    self.status = TrialStatus.FAILED
 
     def _diverge(self, message: str) -> None:
         self.status, self.message = TrialStatus.DIVERGED, message

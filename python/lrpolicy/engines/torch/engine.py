@@ -54,7 +54,7 @@ class TorchEngine:
         return Task(self.name, network, data.examples.info)
 
     def train(self, job: TrainingJob, observer: Observer) -> TrialOutcome:
-        """Train a job. Raises InputError for wrong input and RunError for a failure such as a full disk."""
+        """Train a job. Raises InputError for wrong input and RunError for a failure."""
         if job.threads is not None:
             torch.set_num_threads(job.threads)
         return self.trainer(job, observer).run()

@@ -19,6 +19,7 @@ from lrpolicy.engines.torch.windows import Windows
 from lrpolicy.errors import InputError
 from lrpolicy.live import LiveSchedule
 from lrpolicy.policies import Policy
+from lrpolicy.prototxt import files
 from lrpolicy.prototxt.messages import enum_name
 from lrpolicy.stateful import AdaptivePolicy
 
@@ -60,18 +61,20 @@ class Snapshots:
     def save(self, iteration: int, progress: Progress) -> Path:
         """Write PREFIX_iter_N.caffemodel and .solverstate (.h5 as the solver says); returns the .solverstate.
 
-        Raises InputError (no such folder) or RunError (a full disk).
+        Both are written, or neither. Raises InputError (no such folder) or RunError (a full disk).
         """
         suffix = ".h5" if enum_name(self.job.solver.message, "snapshot_format") == "HDF5" else ""
         stem = f"{self.job.snapshot_prefix}_iter_{iteration}"
         model, state = Path(f"{stem}.caffemodel{suffix}"), Path(f"{stem}.solverstate{suffix}")
         blobs = {name: [blob.cpu().numpy() for blob in blobs] for name, blobs in self.weights.copy().items()}
-        write_weights(model, blobs, self.message)
         history = tuple(tensor.cpu().numpy() for tensor in self.optimizer.history)
         kept = {} if self.live is None else self.live.state.to_dict()
         extra = json.dumps(kept | {"engine": {**self._identity(), "progress": vars(progress)}}).encode()
         buffers = () if self.windows is None else tuple(buffer.cpu().numpy() for buffer in self.windows.buffers)
-        write_state(state, SolverState(iteration, str(model), self._current_step(iteration), history, extra, buffers))
+        stands = SolverState(iteration, str(model), self._current_step(iteration), history, extra, buffers)
+        with files.together():
+            write_weights(model, blobs, self.message)
+            write_state(state, stands)
         return state
 
     def resume(self, path: Path) -> Resumed:

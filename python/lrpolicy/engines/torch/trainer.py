@@ -19,6 +19,7 @@ from lrpolicy.engines.torch.feed import Feed
 from lrpolicy.engines.torch.net import Blobs, TorchNet, Weights
 from lrpolicy.engines.torch.snapshots import Progress
 from lrpolicy.engines.torch.updater import Updater
+from lrpolicy.errors import LrpolicyError
 from lrpolicy.live import LiveSchedule
 from lrpolicy.monitor import Block, ScheduleMonitor
 from lrpolicy.records import Measurement, Split, TrialOutcome, TrialStatus
@@ -192,13 +193,15 @@ class Trainer:
         return float(block.rates[-1] if block.count else self.monitor.schedule.rate(0))
 
     def _do_what_is_due(self, block: Block) -> _End | None:
-        """Display, measure and save what a block says; the end of a training whose scores are not finite."""
+        """Display, measure and save what a block says; the end of a training where one of these cannot be done."""
         if block.display and block.count:
             self.observer.displayed(block.stop, self.losses.smoothed, self._rate)
         if block.measure and not self._measure(block):
             return _End(TrialStatus.DIVERGED, block.stop, f"the scores are not finite after {block.stop} iterations")
         if block.snapshot or (self.save_at_end and block.stop == self.monitor.max_iter):
-            self._snapshot(block.stop)
+            failure = self._snapshot(block.stop)
+            if failure:
+                return _End(TrialStatus.FAILED, block.stop, failure)
         return None
 
     def _must_stop(self) -> bool:
@@ -229,9 +232,14 @@ class Trainer:
             self.monitor.live.tested(evaluation.loss)
         return True
 
-    def _snapshot(self, iteration: int) -> None:
+    def _snapshot(self, iteration: int) -> str:
+        """Write a snapshot, where they are kept at all; why that could not be done, or nothing."""
         if self.save is not None:
-            self.observer.saved(self.save(iteration, self.losses.progress(self.seconds)))
+            try:
+                self.observer.saved(self.save(iteration, self.losses.progress(self.seconds)))
+            except LrpolicyError as error:
+                return str(error)
+        return ""
 
     def _divergence(self, iteration: int) -> str:
         before = f"the last finite loss was {self.losses.last_finite:.6g}"
@@ -241,8 +249,8 @@ class Trainer:
 
     def _outcome(self, end: _End) -> TrialOutcome:
         if end.status is TrialStatus.INTERRUPTED:
-            self._snapshot(end.iterations)
-            return TrialOutcome(end.status, end.iterations, self.seconds, self._best)
+            failure = self._snapshot(end.iterations)
+            return TrialOutcome(end.status, end.iterations, self.seconds, self._best, message=failure)
         message = end.message or ("" if self.monitor.live is None else self.monitor.live.summary())
         return TrialOutcome(end.status, end.iterations, self.seconds, self._best, self._test_of_best(), message)
 
