@@ -92,6 +92,18 @@ void* pointer_of(PyObject* self) {
   return instance->simple_layout ? instance->simple_value_holder[0] : *instance->nonsimple.values_and_holders;
 }
 
+// Of an exact int; -1 with an error set beyond 64 bits. A number of one digit, below 2^30, takes no call.
+long long value_of(PyObject* number) {
+  auto* const digits = reinterpret_cast<PyLongObject*>(number);
+#if PY_VERSION_HEX >= 0x030C0000
+  if (PyUnstable_Long_IsCompact(digits)) return PyUnstable_Long_CompactValue(digits);
+#else
+  const Py_ssize_t sign_and_count = Py_SIZE(digits);
+  if (sign_and_count == 1) return digits->ob_digit[0];
+#endif
+  return PyLong_AsLongLong(number);
+}
+
 PyObject* rate_method(PyObject* self, PyObject* iteration) {
   const auto* core = static_cast<const PolicyCore*>(pointer_of(self));
   if (core == nullptr) {
@@ -100,7 +112,7 @@ PyObject* rate_method(PyObject* self, PyObject* iteration) {
   }
   long long t = -1;
   if (PyLong_CheckExact(iteration)) {
-    t = PyLong_AsLongLong(iteration);
+    t = value_of(iteration);
   } else if (PyObject* const whole = PyNumber_Index(iteration)) {
     t = PyLong_AsLongLong(whole);
     Py_DECREF(whole);

@@ -21,6 +21,12 @@ LRPOLICY_FUNCTION DoubleDouble two_sum(double a, double b) {
   return {sum, (a - (sum - b_part)) + (b - b_part)};
 }
 
+// a + b exactly, for a and b that are 0 or above: a comparison takes the place of two additions in a row.
+LRPOLICY_FUNCTION DoubleDouble two_sum_of_positive(double a, double b) {
+  const double sum = a + b;
+  return {sum, a >= b ? b - (sum - a) : a - (sum - b)};
+}
+
 // a + b exactly, for |a| >= |b| or a = 0.
 LRPOLICY_FUNCTION DoubleDouble quick_two_sum(double a, double b) {
   const double sum = a + b;
@@ -107,11 +113,17 @@ LRPOLICY_FUNCTION DoubleDouble divide(DoubleDouble a, DoubleDouble b) {
   return add(quick_two_sum(first, second), rest2.hi / b.hi);
 }
 
-// a / b for normalised a and b, with a relative error near 2^-102: a quotient that goes into one more operation.
-LRPOLICY_FUNCTION DoubleDouble loose_divide(DoubleDouble a, DoubleDouble b) {
+// a^2, for an a whose lo is large.
+LRPOLICY_FUNCTION DoubleDouble square_of_loose(DoubleDouble a) {
+  const DoubleDouble square = two_product(a.hi, a.hi);
+  return {square.hi, square.lo + a.lo * (2 * a.hi + a.lo)};
+}
+
+// a / b, for an a and a b whose lo are up to hi/128 and may be known late: the first quotient does not wait for them.
+LRPOLICY_FUNCTION DoubleDouble divide_loose(DoubleDouble a, DoubleDouble b) {
   const double quotient = a.hi / b.hi;
   const DoubleDouble product = two_product(quotient, b.hi);
-  return {quotient, (((a.hi - product.hi) - product.lo) + (a.lo - quotient * b.lo)) / b.hi};
+  return {quotient, (((a.hi - product.hi) - product.lo) + (a.lo - quotient * b.lo)) / (b.hi + b.lo)};
 }
 
 }  // namespace lrpolicy

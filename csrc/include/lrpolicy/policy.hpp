@@ -81,15 +81,15 @@ LRPOLICY_FUNCTION DoubleDouble multistep(const Policy& p, double t) {
 LRPOLICY_FUNCTION DoubleDouble exp(const Policy& p, double t) { return gamma_to_the(p, t); }
 
 LRPOLICY_FUNCTION DoubleDouble inv(const Policy& p, double t) {
-  const DoubleDouble product = two_product(p.parameters.gamma, t), sum = two_sum(product.hi, 1);
+  const DoubleDouble product = two_product(p.parameters.gamma, t), sum = two_sum_of_positive(product.hi, 1);
   return power_of({sum.hi, sum.lo + product.lo}, -p.parameters.power);
 }
 
 // Zero from max_iter on (one for p = 0), where Caffe has NaN beyond it.
 LRPOLICY_FUNCTION DoubleDouble poly(const Policy& p, double t) {
   const double left = p.length - t, power = p.parameters.power;
-  const DoubleDouble y = loose_product(log2_of(fraction(p, left > 1 ? left : 1)), power);
-  return exp2_of({left > 0 || power == 0 ? y.hi : kZeroExponent, y.lo});
+  const DoubleDouble result = power_of(fraction(p, left), power);  // of no use, but harmless, for left <= 0
+  return {left > 0 ? result.hi : (power == 0 ? 1 : 0), left > 0 ? result.lo : 0};
 }
 
 LRPOLICY_FUNCTION DoubleDouble tri(const Policy& p, double t) { return fraction(p, fold(p, t)); }
@@ -112,8 +112,7 @@ LRPOLICY_FUNCTION DoubleDouble sinexp(const Policy& p, double t) {
 // nothing cancels near the zero.
 LRPOLICY_FUNCTION DoubleDouble cos(const Policy& p, double t) {
   const double from_zero = std::fabs(p.length - 2 * std::fabs(steps(p, t).rest));
-  const DoubleDouble root = sine_of_quarters(fraction(p, from_zero));
-  return product_of_loose(root, root);
+  return square_of_loose(sine_of_quarters(fraction(p, from_zero)));
 }
 
 // 1/(1 + e^x), x = gamma (l - t), by way of q = e^-|x|, which cannot overflow: rises for gamma > 0.
@@ -121,12 +120,13 @@ LRPOLICY_FUNCTION DoubleDouble sigmoid(const Policy& p, double t) {
   const double l_less_t = p.length - t;
   const DoubleDouble q = exp2_of(loose_product(two_product(-p.parameters.gamma, std::fabs(l_less_t)), log2_of_e()));
   const DoubleDouble above = {l_less_t > 0 ? q.hi : 1, l_less_t > 0 ? q.lo : 0};
-  return loose_divide(above, add(q, 1));
+  const DoubleDouble sum = two_sum(1, q.hi);
+  return divide_loose(above, {sum.hi, sum.lo + q.lo});
 }
 
 // |k0 - k1| * g + min(k0, k1), rounded once, not below min_lr. g.lo is often known last, so it comes last.
 LRPOLICY_FUNCTION double rate_of(const Policy& p, DoubleDouble g) {
-  const DoubleDouble height = two_product(g.hi, p.span.hi), sum = two_sum(height.hi, p.low);
+  const DoubleDouble height = two_product(g.hi, p.span.hi), sum = two_sum_of_positive(height.hi, p.low);
   const double eta = sum.hi + ((sum.lo + (height.lo + g.hi * p.span.lo)) + g.lo * p.span.hi);
   return eta < p.parameters.min_lr ? p.parameters.min_lr : eta;
 }
