@@ -48,6 +48,7 @@ LRPOLICY_FUNCTION DoubleDouble half_pi() { return {1.5707963267948966, 6.1232339
 // 2^y = 2^n * 2^(k/64) * 2^r with |r| <= 1/128; the Taylor series of 2^r - 1 ends at r^6 (2^-65). Its lo is up to
 // hi/128 and rounded once, so that what is done with hi need not wait for the series.
 LRPOLICY_FUNCTION DoubleDouble exp2_of(DoubleDouble y) {
+  // Beyond, y.lo may be of any size, and 0 * infinity would be NaN. With && a loop would not become vectors.
   const bool within = (y.hi >= kZeroExponent) & (y.hi <= kLargestExponent);
   const double beyond = y.hi > 0 ? kLargestPower : 0;
   const double rounded = y.hi + kSixtyFourths;
