@@ -61,7 +61,8 @@ class Window(ABC):
         return self._close(self._sums, self.now, self.before)
 
     def _check(self, names: Callable[[], list[str]]) -> None:
-        for index, (parameter, buffer) in enumerate(zip(self.parameters, self.before or (), strict=True)):
+        assert self.before is not None
+        for index, (parameter, buffer) in enumerate(zip(self.parameters, self.before, strict=True)):
             if parameter.shape != buffer.shape or _wide(parameter.dtype) != buffer.dtype:
                 rule = f"{names()[index]} is no longer of the shape {tuple(buffer.shape)} and the dtype it had"
                 got = f"{tuple(parameter.shape)}, {parameter.dtype}"
