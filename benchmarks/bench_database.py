@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from lrpolicy import database
+from lrpolicy.cli.versions import hardware
 from lrpolicy.database import Database, RunState, Setting
 from lrpolicy.database.exchange import export_runs, import_runs
 from lrpolicy.engines.description import describe
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     first = describe(read(find("digits")))
-    result: dict[str, object] = {"trials": options.trials, "machine": platform.machine(), "cores": os.cpu_count()}
+    result: dict[str, object] = {"trials": options.trials, **hardware()}
     with tempfile.TemporaryDirectory() as folder:
         for tasks in (100, 1):
             home = Path(folder, f"home{tasks}")

@@ -79,9 +79,9 @@ class RankedPolicy:
 
     `selection` is measured on the split that steers (validation, or the test set under the paper's protocol), `test` on
     the test set. With `parameter_count` and `iterations_at_best` these are the paper's eight metrics; `loss` is the one
-    on the split that steers. `columns` holds
-    what goals ask for, by the names of `goals.COLUMNS` (the two of a target only where one was given); all its values
-    are in the order of the completed trials. `score` is the goal's: the smaller, the better.
+    on the split that steers. `columns` holds what goals ask for, by the names of `goals.COLUMNS` (the two of a target
+    only where one was given); all its values are in the order of the completed trials. `score` is the goal's: the
+    smaller, the better.
     """
 
     rank: int
