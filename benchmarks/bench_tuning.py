@@ -7,7 +7,7 @@
 found (its cost is nobody's); halving gets `--share` of the iterations that this took for everything, its own range test
 included. `optuna`: both choose among the same candidates, in the same given range, for the same number of iterations;
 Hyperband prunes trainings of the full schedule at T/9 and T/3. Whoever recommends a policy: it is trained again in full
-with three fresh seeds, and its mean test accuracy counts.
+with fresh seeds, and its mean test accuracy counts.
 
 Every line of the JSON lines file is one result, written when it is there.
 """
@@ -47,7 +47,7 @@ from lrpolicy.records import Measurement, Split, Task, TrialOutcome, TrialStatus
 from lrpolicy.search import RateRange, SearchSpace, paper_functions
 
 FUNCTIONS = tuple(paper_functions())
-FRESH_SEEDS = (1001, 1002, 1003)
+FIRST_FRESH_SEED = 1001
 
 
 class Bench:
@@ -61,6 +61,7 @@ class Bench:
         self.task: Task = load_engine("torch").describe(self.job)
         self.epoch = iterations_per_epoch(self.task, setting_of(self.job))
         self.database, self.executor, self.arguments = database, executor, arguments
+        self.confirmed: dict[Policy, list[float]] = {}
 
     def note(self, show: bool = True, **facts: Any) -> None:
         """Write one result down, and show it."""
@@ -110,10 +111,14 @@ class Bench:
         }
 
     def confirm(self, policy: Policy, **facts: Any) -> float:
-        """The mean test accuracy of the policy over fresh seeds."""
-        jobs = [replace(self.job, schedule=policy, seed=seed) for seed in FRESH_SEEDS]
-        found = [e.outcome for e in self.executor.run("torch", enumerate(jobs)) if hasattr(e, "outcome")]
-        tests = [outcome.test.evaluation.top1 if outcome.test else 0.0 for outcome in found]
+        """The mean test accuracy of the policy over fresh seeds, trained once for whoever chose it."""
+        if policy not in self.confirmed:
+            seeds = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + self.arguments.fresh_seeds)
+            jobs = [replace(self.job, schedule=policy, seed=seed) for seed in seeds]
+            found = [e for e in self.executor.run("torch", enumerate(jobs)) if isinstance(e, Finished)]
+            found.sort(key=lambda event: event.trial)
+            self.confirmed[policy] = [e.outcome.test.evaluation.top1 if e.outcome.test else 0.0 for e in found]
+        tests = self.confirmed[policy]
         self.note(what="confirmed", policy=policy.to_dict(), test_top1=tests, mean=fmean(tests), **facts)
         return fmean(tests)
 
@@ -279,7 +284,8 @@ def _optuna(bench: Bench, space: SearchSpace, budget: int, seed: int) -> tuple[P
         trials += 1
         name = trial.suggest_categorical("function", FUNCTIONS)
         places = space.places(name, bench.arguments.candidates)
-        policy = space.candidate(name, places[trial.suggest_int(name, 0, len(places) - 1)])
+        candidate = space.candidate(name, places[trial.suggest_int(name, 0, len(places) - 1)])
+        policy = bench.job.solver.with_policy(candidate).policy
         watch = _Pruned(trial, rungs, budget - spent)
         job = replace(bench.job, schedule=policy, seed=seed, test_interval=shortest)
         outcome: TrialOutcome = engine.train(job, watch)
@@ -328,6 +334,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the number of the first repetition")
     parser.add_argument("--grid", type=Path, help="results of an earlier grid: what it trained is not trained again")
     parser.add_argument("--top", type=float, help="the mean test accuracy of the grid's best, confirmed before")
+    parser.add_argument("--fresh-seeds", type=int, default=3, help="that confirm what was recommended  [default: 3]")
     parser.add_argument("--halving-seeds", type=int, nargs="+", help="first seeds of halvings beside each grid")
     parser.add_argument("--share", type=float, default=0.1, help="of the grid's iterations, for halving (grid)")
     parser.add_argument("--budget", type=int, help="iterations of each side (optuna)  [default: 10 trainings]")

@@ -37,6 +37,8 @@ _CYCLES = (
     *((1, 1, 0), (3, 1, 0), (1, 10, 0), (3, 10, 0), (3, 10, 1), (1, 10, 1)),
     *((1, 100, 2), (3, 100, 2), (10, 1, 0), (10, 10, 0), (10, 10, 1), (10, 100, 2)),
 )
+# A height that falls all the time begins where others may not rise to, as a decay does: there three times comes first.
+_FALLING_CYCLES = (_CYCLES[1], _CYCLES[0], *_CYCLES[2:])
 
 
 @dataclass(frozen=True)
@@ -172,10 +174,12 @@ def _poly(space: SearchSpace) -> Iterator[AnyPolicy]:
     return _decaying(space, "poly", paper, square)
 
 
-def _ranges(space: SearchSpace, halves: Sequence[int]) -> Iterator[tuple[int, float, float, int]]:
+def _ranges(
+    space: SearchSpace, halves: Sequence[int], cycles: Sequence[tuple[int, int, int]] = _CYCLES
+) -> Iterator[tuple[int, float, float, int]]:
     """(how many times FIX's upper end, low, high, half-cycles in the training) of the cyclic functions."""
     found = space.range
-    for multiple, divisor, place in _CYCLES:
+    for multiple, divisor, place in cycles:
         yield multiple, rounded(found.low / divisor), rounded(multiple * found.high), halves[place]
 
 
@@ -199,7 +203,7 @@ def _falling(
 
     def candidates(space: SearchSpace) -> Iterator[AnyPolicy]:
         for of_low, of_high in ((slow, fast), (fast, slow)):
-            for multiple, low, high, count in _ranges(space, halves):
+            for multiple, low, high, count in _ranges(space, halves, _FALLING_CYCLES):
                 gamma = space.gamma(of_low if multiple == 1 else of_high)
                 yield Policy(name, base_lr=low, max_lr=high, stepsize=space.part(count), gamma=gamma)
 

@@ -141,7 +141,8 @@ def lay_out(plan: Plan, epoch: int, left: int | None = None) -> Layout:
 
     Where not everything fits, the candidates that enter are cut first, so that the search takes little more than half
     of what is left, each function keeping one, and a quarter of them goes on where a third is too many; then those that
-    go on; then the finalists, down to three; then their seeds; then the finalists again.
+    go on; then the finalists, down to three; then their seeds; then the finalists again. What is too little for another
+    final training goes to the search.
 
     Raises:
         InputError: not even one candidate of each function and one finalist with one seed fit.
@@ -168,6 +169,8 @@ def lay_out(plan: Plan, epoch: int, left: int | None = None) -> Layout:
             f"need {_cost(rungs) + plan.max_iter} for one candidate each and one final training",
             remedy="raise the budget, or lower max_iter or the number of policies",
         )
+    # What is no whole training more is better searched with than left over.
+    rungs = next(rungs for rungs, _ in searches if _cost(rungs) <= left - trainings * plan.max_iter)
     return Layout(rungs, *_finals(plan, trainings), plan.max_iter, left)
 
 

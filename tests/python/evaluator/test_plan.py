@@ -87,9 +87,11 @@ def test_a_budget_too_small_says_what_would_do():
 
 @pytest.mark.parametrize(
     ("left", "entering", "goes_on", "finalists"),
-    [(7_500, 13, 1, 1), (8_400, 13, 2, 1), (12_000, 15, 3, 1), (20_000, 23, 5, 3), (30_000, 35, 8, 4)],
+    [(7_500, 13, 1, 1), (8_400, 13, 2, 1), (12_000, 19, 4, 1), (20_000, 23, 5, 3), (30_000, 37, 9, 4)],
 )
-def test_a_tight_budget_cuts_the_search_to_little_more_than_half_of_it(left, entering, goes_on, finalists):
+def test_a_tight_budget_cuts_the_search_and_what_is_no_whole_training_is_searched_with(
+    left, entering, goes_on, finalists
+):
     layout = lay_out(Plan(ALL, max_iter=2700, candidates=6, seeds=1), epoch=50, left=left)
     assert layout.rungs == (Rung(entering, 300), Rung(goes_on, 900))
     assert layout.finalists == finalists
