@@ -46,13 +46,13 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read "20000", "30 epochs" or "10 minutes". Raises InputError for anything else."""
+        """Read "20000", "30 epochs" or "10 min": a unit may be shortened. Raises InputError for anything else."""
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text, re.ASCII)
         if match is None:
             remedy = 'write for example "20000", "30 epochs" or "10 minutes"'
             raise InputError("a budget is a number of iterations, epochs or minutes", got=f'"{text}"', remedy=remedy)
-        unit = match[2].lower() or "iterations"
-        return cls(float(match[1]), unit if unit.endswith("s") else unit + "s")
+        unit = match[2].lower()
+        return cls(float(match[1]), next((known for known in UNITS if known.startswith(unit)), unit))
 
     def iterations(self, speed: Speed) -> int:
         """How many iterations it pays for; never more."""

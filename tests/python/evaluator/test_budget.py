@@ -16,6 +16,8 @@ from lrpolicy.evaluator.budget import Budget, Speed
         (" 2.5 Epochs ", 52),
         ("10 minutes", 10 * 60 * 40),
         ("0.5minutes", 1200),
+        ("0.5min", 1200),
+        ("3 e", 3 * 21),
     ],
 )
 def test_units_become_iterations(text, iterations):
