@@ -26,6 +26,14 @@ def check_optimizer(optimizer: object) -> None:
         )
 
 
+def rate_of(name: str, value: object) -> float:
+    """`value` as a rate. Raises InputError, naming the field, where it is no finite number, 0 or above."""
+    rate = real(name, value)
+    if not (math.isfinite(rate) and rate >= 0):
+        raise InputError(f"{name} must be a finite number, 0 or above", got=rate)
+    return rate
+
+
 def current_rates(groups: Sequence[Group]) -> list[float]:
     """The rates that the optimizer has now; a rate on another device is waited for."""
     return [float(group["lr"]) for group in groups]
@@ -105,10 +113,7 @@ def base_and_multipliers(groups: Sequence[Group]) -> tuple[float, list[float]]:
     Raises InputError for a rate that is negative or not finite, and where no group has one above 0.
     """
     given = [group["initial_lr" if "initial_lr" in group else "lr"] for group in groups]
-    rates = [real(f"lr of parameter group {number}", rate) for number, rate in enumerate(given)]
-    for number, rate in enumerate(rates):
-        if not (math.isfinite(rate) and rate >= 0):
-            raise InputError(f"lr of parameter group {number} must be a finite number, 0 or above", got=rate)
+    rates = [rate_of(f"lr of parameter group {number}", rate) for number, rate in enumerate(given)]
     base = next((rate for rate in rates if rate > 0), None)
     if base is None:
         raise InputError("lr must be above 0 in a parameter group at least", got=rates)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,8 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lrpolicy.errors import InputError
-from lrpolicy.integrations.torch.groups import current_rates
-from lrpolicy.stateful.values import real
+from lrpolicy.integrations.torch.groups import current_rates, rate_of
 
 VERSION = 1
 
@@ -46,11 +44,8 @@ def listed(state_dict: Mapping[str, Any], name: str, count: int) -> list[Any]:
 
 def restored_rates(scheduler: LRScheduler, state_dict: Mapping[str, Any]) -> list[float]:
     """The saved rates. Raises InputError where the optimizer has another number of groups now, or one is no rate."""
-    rates = [real("a rate", rate) for rate in listed(state_dict, "rates", len(scheduler.optimizer.param_groups))]
-    for rate in rates:
-        if not (math.isfinite(rate) and rate >= 0):
-            raise InputError("a rate of this state must be a finite number, 0 or above", got=rate)
-    return rates
+    rates = listed(state_dict, "rates", len(scheduler.optimizer.param_groups))
+    return [rate_of("a rate of this state", rate) for rate in rates]
 
 
 def check_count(count: int, optimizer: Optimizer) -> None:

@@ -331,7 +331,7 @@ def test_a_group_that_comes_later_needs_a_policy_where_each_has_its_own() -> Non
         ({"last_epoch": "3"}, "last_epoch must be a whole number"),
         ({"last_epoch": None}, "last_epoch must be a whole number"),
         ({"rates": 0.1}, "must be a list of 1, got 0.1"),
-        ({"rates": ["x"]}, "a rate must be a number"),
+        ({"rates": ["x"]}, "a rate of this state must be a number"),
     ],
 )
 def test_a_wrong_state_is_refused_and_changes_nothing(change: dict[str, Any], message: str) -> None:

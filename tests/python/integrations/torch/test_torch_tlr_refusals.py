@@ -144,7 +144,7 @@ def test_a_refused_tlr_leaves_the_groups_whole() -> None:
         ({"rates": [0.1]}, '"rates" of this state must be a list of 2, got 1'),
         ({"rates": [0.1, -0.1]}, "a rate of this state must be a finite number, 0 or above, got -0.1"),
         ({"rates": [math.nan, 0.1]}, "a rate of this state must be a finite number, 0 or above, got nan"),
-        ({"rates": [0.1, "0.1"]}, "a rate must be a number, got '0.1'"),
+        ({"rates": [0.1, "0.1"]}, "a rate of this state must be a number, got '0.1'"),
         ({"window": 3}, "the window of a state is a mapping"),
         ({"iteration": -1}, "iteration must be a whole number from 0"),
     ],
