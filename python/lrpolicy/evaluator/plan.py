@@ -159,18 +159,19 @@ def lay_out(plan: Plan, epoch: int, left: int | None = None) -> Layout:
         for goes_on in (promoted(entrants), promoted(entrants, ETA + 1))
     ]
     thinned = [(count, goes_on) for goes_on in range(promoted(count) - 1, 0, -1)]
-    most = {True: min(_SEARCH_SHARE * left, left - plan.max_iter), False: left - plan.max_iter}
-    searches = [(_rungs(lengths, *cut), most[cut in entering]) for cut in entering + thinned]
-    rungs = next((rungs for rungs, limit in searches if _cost(rungs) <= limit), searches[-1][0])
-    trainings = (left - _cost(rungs)) // plan.max_iter
+    searches = [_rungs(lengths, *cut) for cut in entering + thinned]
+
+    def widest(limit: float) -> tuple[Rung, ...]:
+        return next((rungs for rungs in searches if _cost(rungs) <= limit), searches[-1])
+
+    trainings = (left - _cost(widest(min(_SEARCH_SHARE * left, left - plan.max_iter)))) // plan.max_iter
     if trainings < 1:
         raise InputError(
             f"the budget is too small: after the range test {max(0, left)} iterations are left, and {count} policies "
-            f"need {_cost(rungs) + plan.max_iter} for one candidate each and one final training",
+            f"need {_cost(searches[-1]) + plan.max_iter} for one candidate each and one final training",
             remedy="raise the budget, or lower max_iter or the number of policies",
         )
-    # What is no whole training more is better searched with than left over.
-    rungs = next(rungs for rungs, _ in searches if _cost(rungs) <= left - trainings * plan.max_iter)
+    rungs = widest(left - trainings * plan.max_iter)
     return Layout(rungs, *_finals(plan, trainings), plan.max_iter, left)
 
 
