@@ -57,6 +57,14 @@ def evaluator_of(database, plan=PLAN, places=2):
     return Evaluator(TrainingJob(SOLVER), task, plan, Counting(), database, run, "fake", places=places)
 
 
+@pytest.fixture(scope="module")
+def evaluated(database):
+    evaluator = evaluator_of(database)
+    for _ in evaluator.evaluate():
+        pass
+    return evaluator
+
+
 def search_trials(database, evaluator):
     return [
         (Policy.from_dict(t.spec.policy), t.spec.max_iter, t.status, t.outcome.iterations)
@@ -70,14 +78,11 @@ def told(database, evaluator):
         return optuna.load_study(study_name=f"lrpolicy run {evaluator.run}", storage=storage).trials
 
 
-def test_what_optuna_was_told_is_what_our_tables_hold(database):
-    evaluator = evaluator_of(database)
-    for _ in evaluator.evaluate():
-        pass
-    ours = {(p, n): row for n in (60, 180) for row in evaluator.ranking("search", n) for p in [row.policy]}
-    trained = {(policy, length): status for policy, length, status, _ in search_trials(database, evaluator)}
+def test_what_optuna_was_told_is_what_our_tables_hold(database, evaluated):
+    ours = {(p, n): row for n in (60, 180) for row in evaluated.ranking("search", n) for p in [row.policy]}
+    trained = {(policy, length): status for policy, length, status, _ in search_trials(database, evaluated)}
     seen = set()
-    for trial in told(database, evaluator):
+    for trial in told(database, evaluated):
         function = trial.params["function"]
         for length, score in trial.intermediate_values.items():
             space = SearchSpace(RANGE, length, EPOCH)
@@ -94,9 +99,8 @@ def test_what_optuna_was_told_is_what_our_tables_hold(database):
     assert len({policy.name for policy, _ in seen}) > 5
 
 
+@pytest.mark.usefixtures("evaluated")
 def test_its_tables_stand_in_a_schema_of_their_own(database):
-    for _ in evaluator_of(database).evaluate():
-        pass
     counts = {s: database.transact(lambda c, s=s: c.execute(TABLES, [s]).fetchone()[0]) for s in (SCHEMA, "public")}
     assert counts == {SCHEMA: 3, "public": 0}
 
