@@ -1,13 +1,15 @@
 """What tuning costs and finds: halving against the full grid, and against Optuna's TPE with Hyperband.
 
+    python benchmarks/bench_tuning.py candidates [digits] [--candidates 6]
     python benchmarks/bench_tuning.py grid [digits] [--candidates 6] [--share 0.1] [--repetitions 1]
     python benchmarks/bench_tuning.py optuna mnist-lenet --data FOLDER --max-iter 900 --batch-size 64 --repetitions 5
 
-`grid`: every candidate of the 13 functions trains in full with one seed, in the range that the task's own range test
-found (its cost is nobody's); halving gets `--share` of the iterations that this took for everything, its own range test
-included. `optuna`: both choose among the same candidates, in the same given range, for the same number of iterations;
-Hyperband prunes trainings of the full schedule at T/9 and T/3. Whoever recommends a policy: it is trained again in full
-with fresh seeds, and its mean test accuracy counts.
+`candidates`: each, shrunk to a ninth and to a third of the training, and in full: what a search can see early of how it
+ends. `grid`: every candidate of the 13 functions trains in full with one seed, in the range that the task's own
+range test found (its cost is nobody's); halving gets `--share` of the iterations that this took for everything, its own
+range test included. `optuna`: both choose among the same candidates, in the same given range, for the same number of
+iterations; Hyperband prunes trainings of the full schedule at T/9 and T/3. Whoever recommends a policy: it is trained
+again in full with fresh seeds, and its mean test accuracy counts.
 
 Every line of the JSON lines file is one result, written when it is there.
 """
@@ -15,7 +17,6 @@ Every line of the JSON lines file is one result, written when it is there.
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import json
 import math
@@ -25,17 +26,19 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from optuna_search import optuna_search
+
 from lrpolicy import solver, zoo
 from lrpolicy.database import Database, connect
 from lrpolicy.engines import load_engine
-from lrpolicy.engines.base import Engine, TrainingJob
+from lrpolicy.engines.base import TrainingJob
 from lrpolicy.errors import LrpolicyError
 from lrpolicy.evaluator import Budget, Evaluator, Plan, StageStarted, iterations_per_epoch, setting_of
 from lrpolicy.evaluator.halving import in_turn
@@ -43,7 +46,7 @@ from lrpolicy.executors.base import Finished
 from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.policies import Policy
 from lrpolicy.range_test import fix_range
-from lrpolicy.records import Measurement, Split, Task, TrialOutcome, TrialStatus
+from lrpolicy.records import Task, TrialOutcome
 from lrpolicy.search import RateRange, SearchSpace, paper_functions
 
 FUNCTIONS = tuple(paper_functions())
@@ -107,6 +110,7 @@ class Bench:
             "status": outcome.status,
             "seconds": outcome.seconds,
             "validation_top1": best.evaluation.top1 if best else None,
+            "validation_loss": best.evaluation.loss if best else None,
             "test_top1": test.evaluation.top1 if test else None,
         }
 
@@ -125,6 +129,23 @@ class Bench:
 
 def repetitions(bench: Bench) -> range:
     return range(bench.arguments.first, bench.arguments.first + bench.arguments.repetitions)
+
+
+def every_candidate(bench: Bench) -> None:
+    found = _range(bench)
+    for repetition in repetitions(bench):
+        seed = 1 + 100 * repetition
+        for length in (math.ceil(bench.max_iter / 9), math.ceil(bench.max_iter / 3), bench.max_iter):
+            space = SearchSpace(found, length, bench.epoch)
+            entrants = in_turn(space, FUNCTIONS, bench.arguments.candidates)
+            policies = [bench.job.solver.with_policy(entrant.policy(space)).policy for entrant in entrants]
+            shrunk = replace(bench.job, seed=seed, max_iter=length, test_interval=length)
+            jobs = [replace(shrunk, schedule=policy) for policy in policies]
+            for event in bench.executor.run("torch", enumerate(jobs)):
+                if isinstance(event, Finished):
+                    number = event.trial
+                    row = bench.row("candidates", policies[number].to_dict(), seed, event.outcome, length)
+                    bench.note(place=entrants[number].place, **row)
 
 
 def against_grid(bench: Bench) -> None:
@@ -215,7 +236,8 @@ def against_optuna(bench: Bench) -> None:
         mean = bench.confirm(ours.ranking()[0].policy, method="halving", **facts)
 
         space = SearchSpace(found, bench.max_iter, bench.epoch)
-        policy, spent, trials = _optuna(bench, space, budget, seed)
+        places = {name: space.places(name, bench.arguments.candidates) for name in FUNCTIONS}
+        policy, spent, trials = optuna_search(bench.job, space, places, budget, seed)
         bench.note(what="optuna", iterations=spent, trials=trials, **facts)
         theirs = bench.confirm(policy, method="optuna", **facts)
         wins += mean > theirs
@@ -236,69 +258,6 @@ def _range(bench: Bench) -> RateRange:
     found = fix_range(reached, bench.task.dataset.class_count)
     bench.note(what="range", low=found.low, best=found.best, high=found.high)
     return found
-
-
-class _Pruned:
-    """An observer that tells Optuna what was measured at the rungs, and stops where it prunes or the budget ends."""
-
-    def __init__(self, trial: Any, rungs: Sequence[int], left: int) -> None:
-        self.trial, self.rungs, self.left = trial, rungs, left
-        self.reached, self.stop, self.best = 0, False, 0.0
-
-    def displayed(self, iteration: int, loss: float, rate: float) -> None:
-        self.reached = iteration
-
-    def measured(self, measurement: Measurement) -> None:
-        if measurement.split is not Split.VALIDATION:
-            return
-        self.reached = measurement.iteration
-        self.best = max(self.best, measurement.evaluation.top1)
-        for rung in self.rungs:
-            if rung <= measurement.iteration < rung + self.rungs[0]:
-                self.trial.report(self.best, rung)
-                self.stop = self.stop or self.trial.should_prune()
-        self.stop = self.stop or self.reached >= self.left
-
-    def saved(self, path: Path) -> None:
-        raise AssertionError(path)
-
-    def stopping(self) -> bool:
-        return self.stop
-
-
-def _optuna(bench: Bench, space: SearchSpace, budget: int, seed: int) -> tuple[Policy, int, int]:
-    """The policy of Optuna's best trial (of those that ended, else of all), iterations spent, trials begun."""
-    optuna = importlib.import_module("optuna")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    shortest = math.ceil(bench.max_iter / 9)
-    rungs = (shortest, 3 * shortest)
-    study = optuna.create_study(
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        pruner=optuna.pruners.HyperbandPruner(shortest, bench.max_iter, 3),
-    )
-    engine: Engine = load_engine("torch")
-    spent, trials, best = 0, 0, (False, -1.0, Policy("fixed", base_lr=space.range.best))
-    while spent < budget:
-        trial = study.ask()
-        trials += 1
-        name = trial.suggest_categorical("function", FUNCTIONS)
-        places = space.places(name, bench.arguments.candidates)
-        candidate = space.candidate(name, places[trial.suggest_int(name, 0, len(places) - 1)])
-        policy = bench.job.solver.with_policy(candidate).policy
-        watch = _Pruned(trial, rungs, budget - spent)
-        job = replace(bench.job, schedule=policy, seed=seed, test_interval=shortest)
-        outcome: TrialOutcome = engine.train(job, watch)
-        spent += max(outcome.iterations, watch.reached)
-        ended = outcome.status is TrialStatus.COMPLETED
-        diverged = outcome.status is TrialStatus.DIVERGED
-        if diverged or ended:
-            study.tell(trial, 0.0 if diverged else watch.best)
-        else:
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-        if not diverged:
-            best = max(best, (ended, watch.best, policy), key=lambda row: row[:2])
-    return best[2], spent, trials
 
 
 def _with_batch(path: Path, batch_size: int | None, folder: Path) -> Path:
@@ -323,7 +282,7 @@ def _bench(arguments: argparse.Namespace) -> Iterator[Bench]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["grid", "optuna"], nargs="?", default="grid")
+    parser.add_argument("part", choices=list(PARTS), nargs="?", default="grid")
     parser.add_argument("task", nargs="?", default="digits", help="a solver prototxt or a set-up that lrpolicy ships")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--max-iter", type=int)
@@ -354,7 +313,10 @@ def _run(arguments: argparse.Namespace) -> None:
     with _bench(arguments) as bench:
         machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {arguments.workers} workers"
         bench.note(what="machine", machine=machine, part=arguments.part, share=arguments.share)
-        (against_grid if arguments.part == "grid" else against_optuna)(bench)
+        PARTS[arguments.part](bench)
+
+
+PARTS = {"candidates": every_candidate, "grid": against_grid, "optuna": against_optuna}
 
 
 if __name__ == "__main__":
