@@ -156,6 +156,15 @@ def test_closing_the_iterator_stops_the_workers():
             os.kill(pid, 0)
 
 
+def test_the_end_of_an_executor_stops_what_an_iterator_still_waits_for():
+    with LocalExecutor(2) as executor:
+        events = executor.run(ENGINE, [(1, job(seed=669)), (2, job(seed=669))])
+        assert {type(next(events)), type(next(events))} == {Started}
+        assert len(_children()) == 2
+    assert not _children()
+    events.close()
+
+
 def _children():
     from multiprocessing import active_children
 
