@@ -41,7 +41,7 @@ from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.errors import LrpolicyError
 from lrpolicy.evaluator import Budget, Evaluator, Plan, StageStarted, iterations_per_epoch, setting_of
-from lrpolicy.evaluator.halving import in_turn
+from lrpolicy.evaluator.halving import Candidate, in_turn
 from lrpolicy.executors.base import Finished
 from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.policies import Policy
@@ -114,6 +114,12 @@ class Bench:
             "test_top1": test.evaluation.top1 if test else None,
         }
 
+    def candidates(self, found: RateRange, length: int) -> tuple[list[Candidate], list[Policy]]:
+        """Every candidate of every function, and the policy that each is in a training of this length."""
+        space = SearchSpace(found, length, self.epoch)
+        entrants = in_turn(space, FUNCTIONS, self.arguments.candidates)
+        return entrants, [self.job.solver.with_policy(entrant.policy(space)).policy for entrant in entrants]
+
     def confirm(self, policy: Policy, **facts: Any) -> float:
         """The mean test accuracy of the policy over fresh seeds, trained once for whoever chose it."""
         if policy not in self.confirmed:
@@ -136,9 +142,7 @@ def every_candidate(bench: Bench) -> None:
     for repetition in repetitions(bench):
         seed = 1 + 100 * repetition
         for length in (math.ceil(bench.max_iter / 9), math.ceil(bench.max_iter / 3), bench.max_iter):
-            space = SearchSpace(found, length, bench.epoch)
-            entrants = in_turn(space, FUNCTIONS, bench.arguments.candidates)
-            policies = [bench.job.solver.with_policy(entrant.policy(space)).policy for entrant in entrants]
+            entrants, policies = bench.candidates(found, length)
             shrunk = replace(bench.job, seed=seed, max_iter=length, test_interval=length)
             jobs = [replace(shrunk, schedule=policy) for policy in policies]
             for event in bench.executor.run("torch", enumerate(jobs)):
@@ -166,9 +170,7 @@ def _grid(bench: Bench, seed: int) -> tuple[Policy, int]:
     A trial that a file of results holds already is not trained again. Where such a file does not say what a trial cost
     that diverged, that counts as nothing: so the grid costs too little here, never too much.
     """
-    space = SearchSpace(_range(bench), bench.max_iter, bench.epoch)
-    entrants = in_turn(space, FUNCTIONS, bench.arguments.candidates)
-    policies = [bench.job.solver.with_policy(entrant.policy(space)).policy for entrant in entrants]
+    _, policies = bench.candidates(_range(bench), bench.max_iter)
     rows = _earlier(bench, seed)
     missing = [policy for policy in policies if _key(policy.to_dict()) not in rows]
     jobs = [replace(bench.job, schedule=policy, seed=seed) for policy in missing]

@@ -46,7 +46,7 @@ class LocalExecutor:
             raise InputError("workers must be 1 or more", got=workers)
         self.workers = workers
         self._idle: list[_Worker] = []
-        self._busy: set[_Worker] = set()  # of all iterators that run() gave, closed or not
+        self._alive: set[_Worker] = set()  # idle, or at work for an iterator of run(), closed or not
 
     def __enter__(self) -> LocalExecutor:
         return self
@@ -56,8 +56,8 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Stop the worker processes, those too that work for an iterator which nobody closed."""
-        _stop([*self._idle, *self._busy])
-        self._idle, self._busy = [], set()
+        _stop(self._alive)
+        self._idle, self._alive = [], set()
 
     def run(self, engine: str, jobs: Iterable[tuple[int, TrainingJob]]) -> Iterator[Event]:
         """Yield events until every job has finished; closing the iterator stops the workers that are busy.
@@ -72,7 +72,7 @@ class LocalExecutor:
                 while queue and len(busy) < self.workers:
                     worker = self._idle.pop() if self._idle else _Worker()
                     busy[worker.connection] = worker
-                    self._busy.add(worker)
+                    self._alive.add(worker)
                     worker.send(engine, *queue.popleft())
                 for connection in wait(list(busy)):
                     worker = busy[connection]  # type: ignore[index]
@@ -81,7 +81,7 @@ class LocalExecutor:
                         raise event
                     if isinstance(event, _Died):
                         del busy[worker.connection]
-                        self._busy.discard(worker)
+                        self._alive.discard(worker)
                         died[worker.trial] += 1
                         if died[worker.trial] < _MOST_WORKERS_OF_A_TRIAL:
                             queue.appendleft((worker.trial, worker.job))
@@ -92,10 +92,9 @@ class LocalExecutor:
                     if isinstance(event, Finished):
                         del busy[worker.connection]
                         self._idle.append(worker)
-                        self._busy.discard(worker)
         finally:
             _stop(busy.values())
-            self._busy.difference_update(busy.values())
+            self._alive.difference_update(busy.values())
 
 
 @dataclass(frozen=True)
