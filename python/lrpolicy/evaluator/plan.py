@@ -23,8 +23,8 @@ ETA = 3
 _LONGEST_RUNG, _MOST_RUNGS = ETA, 2
 # The shortest rung is an epoch; where an epoch is longer than this many updates, these are enough to compare.
 ENOUGH_UPDATES = 50
-# The range test's share of a budget, and the share of the rest after which final trainings are counted: what these leave
-# over goes to the search as well.
+# The range test's share of a budget, and the share of the rest that the search may take before the final trainings are
+# counted; what these leave over goes to it as well.
 _RANGE_SHARE, _SEARCH_SHARE = 0.15, 0.6
 # A table of one or two compares little: so many finalists are worth more than several seeds.
 _LEAST_FINALISTS = 3
