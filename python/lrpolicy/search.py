@@ -39,6 +39,8 @@ _CYCLES = (
 )
 # A height that falls all the time begins where others may not rise to, as a decay does: there three times comes first.
 _FALLING_CYCLES = (_CYCLES[1], _CYCLES[0], *_CYCLES[2:])
+# Who begins at the height, as cos does, has nothing that rises to it: there what FIX does not stand comes last.
+_HIGH_START_CYCLES = tuple(sorted(_CYCLES, key=lambda cycle: cycle[0]))
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,7 @@ def _falling(
 
 def _cos(space: SearchSpace) -> Iterator[AnyPolicy]:
     # Table I's COS has period l and starts at the upper end: it ends low after an odd number of half-periods.
-    for _, low, high, count in _ranges(space, (1, 5, 3)):
+    for _, low, high, count in _ranges(space, (1, 5, 3), _HIGH_START_CYCLES):
         yield Policy("cos", base_lr=low, max_lr=high, stepsize=2 * space.part(count))
 
 
