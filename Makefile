@@ -25,6 +25,9 @@ BUILD_TOOLS := scikit-build-core pybind11 cmake ninja
 # The demo is content with the developers' installation where there is one.
 DEMO_READY := $(if $(wildcard .venv/.ready-dev),.venv/.ready-dev,.venv/.ready-all)
 
+# Files of tests run side by side: most wait, for a server, a signal or a program that starts.
+TEST_PROCESSES ?= --numprocesses logical --maxprocesses 4 --dist loadfile
+
 .PHONY: help demo test setup lint format sanitize cuda test-gpu sanitize-gpu bench-gpu gpu-build caffe bench readme wheel clean
 .DELETE_ON_ERROR:
 
@@ -36,7 +39,7 @@ demo: $(DEMO_READY)  ## rank the 13 policies on real handwritten digits (under a
 
 test: setup build/.tests-built  ## run all tests: C++ and Python
 	ctest --preset default --output-on-failure
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TEST_PROCESSES)
 
 setup: .venv/.ready-dev  ## make .venv with everything that development needs
 
