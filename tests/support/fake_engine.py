@@ -69,3 +69,14 @@ class FakeEngine:
         test = Measurement(max_iter, Split.TEST, best.rate, 0.5, evaluation(best.evaluation.top1 - 0.01), 0.2)
         observer.measured(test)
         return TrialOutcome(TrialStatus.COMPLETED, max_iter, 0.2, best, test)
+
+
+class DivergingEngine(FakeEngine):
+    """Everything diverges here, after a first measurement of the fresh net at chance."""
+
+    name = "diverging"
+
+    def train(self, job: TrainingJob, observer: Observer) -> TrialOutcome:
+        first = Measurement(0, Split.VALIDATION, 0.1, math.nan, evaluation(0.1), 0.1)
+        observer.measured(first)
+        return TrialOutcome(TrialStatus.DIVERGED, 3, 0.1, first, message="loss is nan at iteration 3")

@@ -160,12 +160,13 @@ class Evaluator:
         return climbed(length, policies, rank(map(self._result, results), self.plan.goal), self.plan, cost)
 
     def _scan(self) -> Generator[Step, None, RateRange]:
-        coarse = yield from self._try_rates(coarse_rates())
-        finer = yield from self._try_rates(finer_rates(coarse))
-        return fix_range(coarse | finer, self.task.dataset.class_count)
+        reached = yield from self._try_rates(coarse_rates())
+        if not all(map(math.isnan, reached.values())):
+            reached |= yield from self._try_rates(finer_rates(reached))
+        return fix_range(reached, self.task.dataset.class_count)
 
     def _try_rates(self, rates: Iterable[float]) -> Generator[Step, None, dict[float, float]]:
-        """Rate -> best Top-1 of its range trial, NaN where it diverged before it learned; failed ones are left out."""
+        """Rate -> best Top-1 of its range trial, NaN where it diverged; failed ones are left out."""
         exact = self._exact(Policy("fixed", base_lr=rate) for rate in rates)
         policies = [policy for policy in exact if isinstance(policy, Policy)]
         length = scan_iterations(self.plan, self.iterations_per_epoch)
@@ -173,7 +174,9 @@ class Evaluator:
         outcomes = {policy_from_dict(trial.spec.policy): trial.outcome for trial in self._stages.results("range")}
         reached = {policy.rate(0): outcomes[policy] for policy in policies if policy in outcomes}
         return {
-            rate: math.nan if outcome is None or outcome.best is None else outcome.best.evaluation.top1
+            rate: outcome.best.evaluation.top1
+            if outcome is not None and outcome.best is not None and outcome.status is not TrialStatus.DIVERGED
+            else math.nan
             for rate, outcome in reached.items()
         }
 

@@ -6,7 +6,7 @@ import pytest
 from lrpolicy import zoo
 from lrpolicy.database import connect
 from lrpolicy.engines.base import TrainingJob
-from lrpolicy.errors import InputError
+from lrpolicy.errors import InputError, RunError
 from lrpolicy.evaluator import Evaluator, Plan, StageStarted
 from lrpolicy.executors.base import Finished
 from lrpolicy.executors.local import LocalExecutor
@@ -66,6 +66,16 @@ def test_diverged_rates_of_the_scan_are_results(evaluator, database):
     diverged = [trial.spec.policy["base_lr"] for trial in trials if trial.status is TrialStatus.DIVERGED]
     assert diverged == [1.0]
     assert {trial.status for trial in trials} == {TrialStatus.COMPLETED, TrialStatus.DIVERGED}
+
+
+def test_a_scan_in_which_everything_diverges_says_so(database, executor):
+    job = TrainingJob(SOLVER)
+    task = FakeEngine().describe(job)
+    run = database.start_run(task, {})
+    evaluator = Evaluator(job, task, PLAN, executor, database, run, engine="support.fake_engine:DivergingEngine")
+    with pytest.raises(RunError, match=r"learns anything: 0\.0001 -> diverged, .*, 1 -> diverged validation"):
+        list(evaluator.evaluate())
+    assert len(database.trials(run=run)) == 5  # nothing says where finer rates should lie
 
 
 def test_the_picture_gets_one_selection_curve_for_each_policy(evaluator):
