@@ -191,6 +191,18 @@ def test_frozen_weights_and_weights_from_a_file(tmp_path: Path) -> None:
     assert not np.array_equal(first["ip"][0], second["ip"][0])
 
 
+def test_a_net_in_which_nothing_learns_is_trained_as_caffe_does(tmp_path: Path) -> None:
+    solver = digits_solver(tmp_path)
+    net = tmp_path / "net.prototxt"
+    frozen = "param { lr_mult: 0 } param { lr_mult: 0 }"
+    text = net.read_text().replace("inner_product_param", f"{frozen} inner_product_param")
+    net.write_text(text.replace("convolution_param", f"{frozen} convolution_param"))
+    outcome, recorder = train(TrainingJob(solver, test_interval=5, max_iter=10))
+    assert outcome.status is TrialStatus.COMPLETED
+    losses = {m.evaluation.loss for m in recorder.measurements if m.split is Split.VALIDATION}
+    assert len(losses) == 1  # one at 0, 5 and 10 iterations: no weight has moved
+
+
 def test_a_missing_mean_is_computed_from_the_training_split_with_a_note(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

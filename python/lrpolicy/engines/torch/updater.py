@@ -52,7 +52,8 @@ class Updater:
             return self.graphed(*self.feed.batch(step))
         self.random.begin(step)
         loss = self._loss(*self.feed.batch(step))
-        loss.backward()  # type: ignore[no-untyped-call]
+        if loss.requires_grad:  # not where no layer learns (every lr_mult 0), which Caffe trains too
+            loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -61,10 +62,11 @@ class Updater:
     def graph(self, weights: Sequence[Weight]) -> None:
         """Do the passes to come as a CUDA graph, where each is the same work on the same memory.
 
-        Not so where gradients add up over batches or two passes' gradients are compared, or where layers draw.
+        Not so where gradients add up over batches or two passes' gradients are compared, where layers draw, or where
+        nothing learns.
         """
         naive = self.windows is not None and self.windows.live.schedule.variant == "naive"
-        if self.iter_size == 1 and not naive and not self.net.draws:
-            learned = [weight.tensor for weight in weights if weight.lr_mult]
+        learned = [weight.tensor for weight in weights if weight.lr_mult]
+        if learned and self.iter_size == 1 and not naive and not self.net.draws:
             kept = [weight.tensor for weight in weights if not weight.lr_mult]
             self.graphed = GraphedPass(self._loss, learned, kept)
