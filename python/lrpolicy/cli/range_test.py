@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from lrpolicy.cli.common import (
     COUNT,
@@ -49,6 +50,8 @@ HIGH = {"log": 10.0, "linear": 1.0}
 # A sweep takes two epochs, within these bounds: shorter ones are right less often (benchmarks/bench_range_test.py).
 LEAST_ITERATIONS, MOST_ITERATIONS = 200, 500
 MOST_CONFIRMING_SEEDS, MOST_CONFIRMING_ITERATIONS = 2, 300
+# The options that only one of the methods has.
+OWN_OPTIONS = {"smith": ("scale", "by", "low", "high"), "fix": ("budgets",)}
 
 EXAMPLES = examples(
     "lrpolicy range-test digits",
@@ -170,6 +173,7 @@ def range_test(
     a test that starts from --weights is not, because it says nothing about fresh ones.
     """
     settings = Settings(**options)
+    _refuse_others(click.get_current_context(), settings.method)
     with naming("--low and --high"):
         settings.sweep(LEAST_ITERATIONS)
     read = read_solver(solver)
@@ -195,6 +199,15 @@ def range_test(
             steps.callback(_show, result, confirmation, picture, as_json)
     except KeyboardInterrupt as by:
         raise interrupted(by, when) from None
+
+
+def _refuse_others(context: click.Context, method: str) -> None:
+    """Raise InputError for an option that the other method has, rather than leave it without effect."""
+    for other, names in OWN_OPTIONS.items():
+        for name in names:
+            if other != method and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                rule = f"--method {method} has no such option, --method {other} has it"
+                raise InputError(rule, where=f"--{name}", remedy="leave one of the two out")
 
 
 def _show(result: RangeTestResult, confirmation: Confirmation | None, picture: Path, as_json: bool) -> None:

@@ -164,6 +164,9 @@ def test_no_interval_is_a_failed_run_that_says_what_was_tried(capsys, here, engi
         (["digits", "--iterations", "5"], "5 is not in the range 30<=x"),
         (["digits", "--method", "smit"], "'smit' is not one of 'smith', 'fix'"),
         (["digits", "--weights", "none.caffemodel"], "none.caffemodel"),
+        (["digits", "--method", "fix", "--low", "1e-3"], "--low: --method fix has no such option, --method smith has"),
+        (["digits", "--method", "fix", "--by", "loss"], "--by: --method fix has no such option"),
+        (["digits", "--budgets", "1,2"], "--budgets: --method smith has no such option, --method fix has it; leave"),
         (["digits", "--engine", "torhc"], 'engine "torhc" is unknown'),
     ],
 )
