@@ -133,6 +133,11 @@ def rank(trials: Iterable[Result | tuple[TrialSpec, TrialOutcome]], goal: Goal |
     return [replace(row, rank=place) for place, row in enumerate(sorted(rows, key=_order), start=1)]
 
 
+def has_winner(ranking: Sequence[RankedPolicy]) -> bool:
+    """Whether the first policy of a ranking finished a trial; where it did not, none did."""
+    return bool(ranking) and not math.isnan(ranking[0].selection.top1.mean)
+
+
 def means_of(rows: Sequence[RankedPolicy]) -> dict[str, NDArray[np.float64]]:
     """Column name -> the mean of each row [rows], for the columns that all rows know."""
     known = [name for name in COLUMNS if all(name in row.columns for row in rows)]

@@ -18,7 +18,6 @@ Stages, goals, database and report are those of `lrpolicy tune`: `lrpolicy rank`
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import astuple, dataclass, replace
@@ -35,7 +34,7 @@ from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.executors.sequential import SequentialExecutor
 from lrpolicy.goals import find_goal
 from lrpolicy.policies import Policy, canonical_name
-from lrpolicy.ranking import RankedPolicy
+from lrpolicy.ranking import RankedPolicy, has_winner
 from lrpolicy.records import DatasetInfo, NetworkInfo, Task
 from lrpolicy.search import RateRange, paper_functions
 from lrpolicy.solver import Solver
@@ -215,7 +214,7 @@ def _followed(evaluator: Evaluator, database: Database) -> TuningResult:
             for _ in events:
                 pass
         ranking = evaluator.ranking()
-        if not ranking or math.isnan(ranking[0].selection.top1.mean):
+        if not has_winner(ranking):
             raise RunError("no policy finished a trial: nothing to rank")
         state = RunState.COMPLETED
     except LrpolicyError:

@@ -52,6 +52,7 @@ from lrpolicy.evaluator import (
 from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.goals import GOALS, find_goal
 from lrpolicy.prototxt.files import check_writable
+from lrpolicy.ranking import has_winner
 from lrpolicy.records import Protocol, Task
 from lrpolicy.reports.gather import steering_split
 from lrpolicy.reports.results import parameters_text, write_results
@@ -170,6 +171,9 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
             evaluator = Evaluator(job, task, plan, executor, database, run, settings.engine, places=settings.places)
             _follow(evaluator, settings)
         ranking = evaluator.ranking()
+        if not has_winner(ranking):
+            remedy = "--cold finds the range anew" if plan.range else "check the net and its data"
+            raise RunError(f"no policy finished a trial: nothing to rank; {_kept(run, database)}; {remedy}")
         title = f"{task.network.name} on {task.dataset.name}, {plan.max_iter} iterations"
         out = out or _RESULTS / f"{Path(settings.target).stem}-{run}"
         try:

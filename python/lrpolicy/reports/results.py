@@ -13,7 +13,7 @@ from typing import Any
 from lrpolicy.errors import RunError
 from lrpolicy.plots import Curve, plot_curves
 from lrpolicy.prototxt.files import all_or_none, write_bytes
-from lrpolicy.ranking import RankedPolicy, Spread
+from lrpolicy.ranking import RankedPolicy, Spread, has_winner
 from lrpolicy.records import Measurement, Protocol
 from lrpolicy.reports.measured_rates import drawable
 from lrpolicy.solver import Solver
@@ -45,7 +45,7 @@ def write_results(
     Raises:
         RunError: the folder cannot be written, or nothing was ranked.
     """
-    if not ranking or math.isnan(ranking[0].selection.top1.mean):
+    if not has_winner(ranking):
         raise RunError("no policy finished a trial: nothing to rank")
     winner, table, picture = folder / "winner.prototxt", folder / "ranking.json", folder / "ranking.png"
     own_net = folder / "net.prototxt"

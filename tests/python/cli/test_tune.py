@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -99,6 +100,16 @@ def test_the_ranked_table_is_what_sql_says(home, digits):
         assert shown == pytest.approx(by_name[row["policy"]["lr_policy"]], rel=1e-12)
     tops = [row["selection"]["top1"]["mean"] for row in digits["ranking"]]
     assert tops == sorted(tops, reverse=True)
+
+
+def test_a_stored_range_where_everything_diverges_is_said_with_the_way_out(folder, monkeypatch, capsys):
+    stored = {"range": (1.0, 2.0, 5.0), "range_from": "run 1"}
+    monkeypatch.setattr(tune, "_warmed", lambda settings, *_: replace(settings, **stored))
+    arguments = [argument for argument in FAKE if argument != "--cold"]
+    assert run(["tune", "digits", *arguments, "--policies", "fixed,tri"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "no policy finished a trial: nothing to rank; what was measured is kept as run" in said
+    assert said.endswith("; --cold finds the range anew")
 
 
 def test_the_winner_is_a_solver_ready_to_use(digits, monkeypatch, capsys):
