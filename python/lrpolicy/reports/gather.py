@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,14 +94,18 @@ def basis(found: RunResults, ranking: Sequence[RankedPolicy]) -> str:
     if found.protocol is Protocol.PAPER:
         splits = f"the test split ({data.test_size} examples) while training, of which the maximum counts"
     else:
-        splits = (
-            f"the validation split ({data.validation_size} examples) to choose, "
-            f"and once on the test split ({data.test_size} examples)"
-        )
+        splits = f"the validation split{_examples(data.validation_size)} to choose"
+        if not all(math.isnan(row.test.top1.mean) for row in ranking):
+            splits += f", and once on the test split{_examples(data.test_size)}"
     return (
         f"This rests on {_count(trials, 'trial')} of stage {found.stage}: {_count(len(ranking), 'policy', 'policies')} "
         f"with {many} seed{'s' * (many != '1')} each ({seeds}), measured on {splits}."
     )
+
+
+def _examples(size: int) -> str:
+    """How many a split has, where a training function of the user's own said so."""
+    return f" ({size} examples)" if size else ""
 
 
 def _first(seeds: Sequence[int], count: int = 10) -> Iterable[object]:

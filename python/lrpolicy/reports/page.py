@@ -125,7 +125,9 @@ def _method(found: RunResults) -> Html:
     if found.protocol is Protocol.PAPER:
         steered = "the test split, of which the maximum counts (the LRBench paper's protocol: optimistic)"
     else:
-        steered = "the validation split; the test split was measured once, with the weights of the best Top-1"
+        steered = "the validation split"
+        if data.test_size:  # a training function of the user's own need not have one
+            steered += "; the test split was measured once, with the weights of the best Top-1"
     statuses = [trial.status for trial in found.trials]
     pairs: dict[str, object] = {
         "task": f"{task.task_type} with {task.framework}",
