@@ -55,6 +55,14 @@ class RateRange:
         if not 0 < self.low <= self.best <= self.high < math.inf:
             raise InputError("a rate range needs 0 < low <= best <= high", got=f"{self.low}, {self.best}, {self.high}")
 
+    @property
+    def cycle(self) -> tuple[float, float]:
+        """The ends of a cycle: the range's own, but where one rate alone is good a third of it and itself.
+
+        The third is Smith's rule of thumb (Cyclical Learning Rates, section 3.3).
+        """
+        return (self.low if self.low < self.high else self.high / 3, self.high)
+
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}, best {self.best:g}"
 
@@ -180,9 +188,9 @@ def _ranges(
     space: SearchSpace, halves: Sequence[int], cycles: Sequence[tuple[int, int, int]] = _CYCLES
 ) -> Iterator[tuple[int, float, float, int]]:
     """(how many times FIX's upper end, low, high, half-cycles in the training) of the cyclic functions."""
-    found = space.range
+    low, high = space.range.cycle
     for multiple, divisor, place in cycles:
-        yield multiple, rounded(found.low / divisor), rounded(multiple * found.high), halves[place]
+        yield multiple, rounded(low / divisor), rounded(multiple * high), halves[place]
 
 
 def _cyclic(name: str, halves: Sequence[int]) -> Callable[[SearchSpace], Iterator[AnyPolicy]]:

@@ -100,6 +100,14 @@ def test_cycles_that_fall_all_the_time_begin_three_times_as_high():
         assert shares == pytest.approx([0.1, 0.3, 0.3], rel=1e-3)
 
 
+def test_where_one_rate_alone_is_good_no_two_functions_train_alike():
+    space = SearchSpace(RateRange(0.1, 0.1, 0.1), max_iter=200, epoch=21)
+    assert space.range.cycle == pytest.approx((0.1 / 3, 0.1))
+    policies = [policy for name in paper_functions() for policy in space.candidates(name, 3)]
+    rates = {tuple(policy.rates(range(200))) for policy in policies}
+    assert len(rates) == len(policies)
+
+
 def test_count_takes_the_first_ones():
     assert SPACE.candidates("tri", 2) == SPACE.candidates("tri")[:2]
 

@@ -306,8 +306,9 @@ def _print(result: RangeTestResult, confirmation: Confirmation | None, picture: 
             f"The interval {held}: in {confirmation.iterations} iterations with {confirmation.seeds} other seed(s), "
             f"{'both' if confirmation.held else 'not both'} trainings inside beat both outside by {result.judged_by}."
         )
-    low, high = f"{result.low.value:.3g}", f"{result.high.value:.3g}"
-    click.echo(f"In a solver: base_lr: {result.suggestion.value:.3g}, or a cycle from base_lr: {low} to max_lr: {high}")
+    low, high = result.range.cycle
+    cycle = f"a cycle from base_lr: {low:.3g} to max_lr: {high:.3g}"
+    click.echo(f"In a solver: base_lr: {result.suggestion.value:.3g}, or {cycle}")
     click.echo(f"The picture: {picture}; {result.iterations} iterations were spent on finding the interval")
     for text in result.notes:
         note(text)

@@ -23,7 +23,16 @@ from lrpolicy.evaluator.halving import (
     turns,
 )
 from lrpolicy.evaluator.optuna_search import asked_and_told, new_study
-from lrpolicy.evaluator.plan import Layout, Plan, Rung, after_search, expected, lay_out, scan_iterations
+from lrpolicy.evaluator.plan import (
+    Layout,
+    Plan,
+    Rung,
+    after_search,
+    expected,
+    further_finalists,
+    lay_out,
+    scan_iterations,
+)
 from lrpolicy.evaluator.stages import Stages, StageStarted
 from lrpolicy.executors.base import Event, Executor
 from lrpolicy.policies import Policy
@@ -83,11 +92,8 @@ class Evaluator:
         layout = yield from self._lay_out(found)
         search = self._ask_optuna if self.plan.search == "optuna" else self._halve
         rungs = yield from search(found, layout)
-        layout = after_search(self.plan, layout, sum(rung.cost for rung in rungs))
-        chosen = finalists(rungs, layout.finalists)
+        chosen = yield from self._train_finalists(rungs, space, layout)
         self.not_promoted = not_promoted(rungs, self.plan.functions, chosen)
-        seeds = [self.plan.first_seed + 1 + extra for extra in range(layout.seeds)]
-        yield from self._train("final", list(self._fitted(chosen, space).values()), seeds, self.plan.max_iter)
 
     def ranking(self, stage: str = "final", max_iter: int | None = None) -> list[RankedPolicy]:
         """The ranked table of a stage (of its trials of this length), read from the database."""
@@ -154,10 +160,24 @@ class Evaluator:
     def _judged(self, found: RateRange, candidates: Sequence[Candidate], length: int) -> Climbed:
         """How the candidates did at this length, beside one another alone: what entered later changes nothing."""
         policies = self._fitted(candidates, self._space(found, length))
-        among = set(policies.values())
-        results = [t for t in self._stages.results("search", length) if policy_from_dict(t.spec.policy) in among]
-        cost = sum(trial.outcome.iterations for trial in results if trial.outcome is not None)
-        return climbed(length, policies, rank(map(self._result, results), self.plan.goal), self.plan, cost)
+        results = self._results_of("search", policies.values(), length)
+        ranking = rank(map(self._result, results), self.plan.goal)
+        return climbed(length, policies, ranking, self.plan, _cost(results))
+
+    def _train_finalists(
+        self, rungs: Sequence[Climbed], space: SearchSpace, layout: Layout
+    ) -> Generator[Step, None, list[Candidate]]:
+        """The finals; where finalists diverge early, the next ones train for what is left. Returns all of them."""
+        searched = sum(rung.cost for rung in rungs)
+        layout = after_search(self.plan, layout, searched)
+        seeds = [self.plan.first_seed + 1 + extra for extra in range(layout.seeds)]
+        trained: dict[Candidate, AnyPolicy] = {}
+        wanted = layout.finalists
+        while new := self._fitted(finalists(rungs, wanted)[len(trained) :], space):
+            yield from self._train("final", list(new.values()), seeds, self.plan.max_iter)
+            trained |= new
+            wanted += further_finalists(layout, searched + _cost(self._results_of("final", trained.values())))
+        return list(trained)
 
     def _scan(self) -> Generator[Step, None, RateRange]:
         reached = yield from self._try_rates(coarse_rates())
@@ -191,7 +211,7 @@ class Evaluator:
             if budget.needs_speed and self.plan.range is not None:
                 yield from self._first_trial(found)
             speed = Speed(epoch, self._speed() if budget.needs_speed else math.nan)
-            layout = lay_out(self.plan, epoch, budget.iterations(speed) - self._spent_on_range())
+            layout = lay_out(self.plan, epoch, budget.iterations(speed) - _cost(self._stages.results("range")))
         yield Planned(layout)
         return layout
 
@@ -211,9 +231,6 @@ class Evaluator:
             raise InputError("the speed could not be measured", remedy="give the budget in iterations or epochs")
         return self.places * sum(outcome.iterations for outcome in outcomes) / seconds
 
-    def _spent_on_range(self) -> int:
-        return sum(trial.outcome.iterations for trial in self._stages.results("range") if trial.outcome)
-
     def _train(self, name: str, policies: Sequence[AnyPolicy], seeds: Sequence[int], length: int) -> Steps:
         interval = self.job.test_interval or self.job.solver.message.test_interval
         # When a target is reached must be seen in short trials too, and a policy that observes test passes must have as
@@ -232,6 +249,10 @@ class Evaluator:
         """The policies as a prototxt holds them: float32 fields, so that what was tried is what can be written."""
         return [self.job.solver.with_policy(policy).policy for policy in policies]
 
+    def _results_of(self, stage: str, policies: Iterable[AnyPolicy], max_iter: int | None = None) -> list[StoredTrial]:
+        among = set(policies)
+        return [t for t in self._stages.results(stage, max_iter) if policy_from_dict(t.spec.policy) in among]
+
     def _result(self, trial: StoredTrial) -> Result:
         assert trial.outcome is not None
         needed = self.plan.goal.target is not None
@@ -240,6 +261,11 @@ class Evaluator:
     def _measured(self, trial: int) -> list[Measurement]:
         split = Split.TEST if self.job.protocol is Protocol.PAPER else Split.VALIDATION
         return [m for m in self.database.measurements(trial) if m.split is split]
+
+
+def _cost(trials: Iterable[StoredTrial]) -> int:
+    """The iterations that the trials took."""
+    return sum(trial.outcome.iterations for trial in trials if trial.outcome is not None)
 
 
 def iterations_per_epoch(task: Task, setting: Setting) -> int:

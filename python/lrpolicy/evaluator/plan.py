@@ -184,6 +184,11 @@ def after_search(plan: Plan, layout: Layout, cost: int) -> Layout:
     return replace(layout, finalists=finalists, seeds=seeds)
 
 
+def further_finalists(layout: Layout, cost: int) -> int:
+    """How many finalists more are paid for once search and finals have cost so much: some may have diverged early."""
+    return 0 if layout.left is None else (layout.left - cost) // (layout.seeds * layout.max_iter)
+
+
 def _finals(plan: Plan, trainings: int) -> tuple[int, int]:
     """How many finalists train with how many seeds in so many trainings."""
     count = len(plan.functions)

@@ -15,7 +15,7 @@ from lrpolicy.executors.base import Finished
 from lrpolicy.executors.sequential import SequentialExecutor
 from lrpolicy.goals import find_goal
 from lrpolicy.policies import Policy
-from lrpolicy.records import TrialStatus
+from lrpolicy.records import TrialOutcome, TrialStatus
 from lrpolicy.reports.results import ranking_rows
 from lrpolicy.search import RateRange, SearchSpace, paper_functions
 from lrpolicy.solver import read
@@ -144,6 +144,30 @@ def test_what_diverges_is_never_promoted(database):
     assert diverged
     assert {max_iter for *_, max_iter, _ in diverged} == {60}
     assert all(not row.diverged for row in evaluator.ranking())
+
+
+class LateDivergence(FakeEngine):
+    """What swings or begins high diverges in full trainings alone, which the search cannot know."""
+
+    def train(self, job, observer):
+        if job.max_iter == 540 and job.schedule.rates(range(540)).max() > 0.09:
+            return TrialOutcome(TrialStatus.DIVERGED, 3, 0.1, message="loss is nan at iteration 3")
+        return super().train(job, observer)
+
+
+def test_what_diverges_in_the_finals_leaves_its_budget_to_the_next_finalist(database):
+    plan = Plan(("fixed", "step", "exp", "tri", "cos"), max_iter=540, seeds=1, range=RANGE, budget=Budget(3_500))
+    usual, late = evaluator_of(database, plan), evaluator_of(database, plan, LateDivergence())
+    run_to_the_end(usual)
+    stages = [(e.name, e.trials, e.done) for e in run_to_the_end(late) if isinstance(e, StageStarted)]
+    finals = [stage for stage in stages if stage[0] == "final"]
+    assert len(usual.ranking()) == finals[0][1] < len(late.ranking())
+    assert len(finals) > 1
+    assert sum(late.spent().values()) <= 3_500
+    assert {row.policy.name for row in late.ranking()}.isdisjoint(left.function for left in late.not_promoted)
+    table, begun = ranking_rows(late.ranking()), late.executor.begun.copy()
+    run_to_the_end(late)  # resumed at its end: nothing is left to do, and the same finalists are known
+    assert (ranking_rows(late.ranking()), late.executor.begun) == (table, begun)
 
 
 def test_a_function_that_always_diverges_is_listed_so(database):

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from lrpolicy.errors import InputError
 from lrpolicy.evaluator import Budget, Plan
-from lrpolicy.evaluator.plan import RANGE_TRIALS, Rung, after_search, lay_out, rung_lengths, scan_iterations
+from lrpolicy.evaluator.plan import (
+    RANGE_TRIALS,
+    Rung,
+    after_search,
+    further_finalists,
+    lay_out,
+    rung_lengths,
+    scan_iterations,
+)
 from lrpolicy.search import paper_functions
 
 ALL = tuple(paper_functions())
@@ -104,6 +112,9 @@ def test_what_diverged_early_leaves_more_for_the_finals():
     assert after_search(plan, layout, 20_000 - 6 * 2700) == replace(layout, seeds=2)
     whole = lay_out(plan, epoch=50)
     assert after_search(plan, whole, 10) is whole
+    assert further_finalists(layout, 20_000 - 2 * 2700 - 10) == 2
+    assert further_finalists(replace(layout, seeds=2), 20_000 - 3 * 2700) == 1
+    assert further_finalists(layout, 20_000 - 10) == further_finalists(whole, 10) == 0
 
 
 @pytest.mark.parametrize(
