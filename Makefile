@@ -25,8 +25,8 @@ BUILD_TOOLS := scikit-build-core pybind11 cmake ninja
 # The demo is content with the developers' installation where there is one.
 DEMO_READY := $(if $(wildcard .venv/.ready-dev),.venv/.ready-dev,.venv/.ready-all)
 
-# Files of tests run side by side: most wait, for a server, a signal or a program that starts.
-TEST_PROCESSES ?= --numprocesses logical --maxprocesses 4 --dist loadfile
+# Files of tests run side by side, in their order: most wait, for a server, a signal or a program that starts.
+TEST_PROCESSES ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test setup lint format sanitize cuda test-gpu sanitize-gpu bench-gpu gpu-build caffe bench readme wheel clean
 .DELETE_ON_ERROR:
