@@ -29,8 +29,8 @@ from lrpolicy.evaluator.plan import (
     Rung,
     after_search,
     expected,
-    further_finalists,
     lay_out,
+    paid_for,
     scan_iterations,
 )
 from lrpolicy.evaluator.stages import Stages, StageStarted
@@ -172,11 +172,12 @@ class Evaluator:
         layout = after_search(self.plan, layout, searched)
         seeds = [self.plan.first_seed + 1 + extra for extra in range(layout.seeds)]
         trained: dict[Candidate, AnyPolicy] = {}
-        wanted = layout.finalists
-        while new := self._fitted(finalists(rungs, wanted)[len(trained) :], space):
+        saved = 0
+        while new := self._fitted(finalists(rungs, paid_for(layout, searched - saved))[len(trained) :], space):
             yield from self._train("final", list(new.values()), seeds, self.plan.max_iter)
             trained |= new
-            wanted += further_finalists(layout, searched + _cost(self._results_of("final", trained.values())))
+            results = self._results_of("final", trained.values())
+            saved = len(results) * self.plan.max_iter - _cost(results)
         return list(trained)
 
     def _scan(self) -> Generator[Step, None, RateRange]:

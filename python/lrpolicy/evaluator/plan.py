@@ -184,9 +184,9 @@ def after_search(plan: Plan, layout: Layout, cost: int) -> Layout:
     return replace(layout, finalists=finalists, seeds=seeds)
 
 
-def further_finalists(layout: Layout, cost: int) -> int:
-    """How many finalists more are paid for once search and finals have cost so much: some may have diverged early."""
-    return 0 if layout.left is None else (layout.left - cost) // (layout.seeds * layout.max_iter)
+def paid_for(layout: Layout, cost: int) -> int:
+    """How many finalists there may be where the search has cost so much, less what finalists saved by diverging."""
+    return layout.finalists if layout.left is None else (layout.left - cost) // (layout.seeds * layout.max_iter)
 
 
 def _finals(plan: Plan, trainings: int) -> tuple[int, int]:

@@ -10,8 +10,8 @@ from lrpolicy.evaluator.plan import (
     RANGE_TRIALS,
     Rung,
     after_search,
-    further_finalists,
     lay_out,
+    paid_for,
     rung_lengths,
     scan_iterations,
 )
@@ -112,9 +112,9 @@ def test_what_diverged_early_leaves_more_for_the_finals():
     assert after_search(plan, layout, 20_000 - 6 * 2700) == replace(layout, seeds=2)
     whole = lay_out(plan, epoch=50)
     assert after_search(plan, whole, 10) is whole
-    assert further_finalists(layout, 20_000 - 2 * 2700 - 10) == 2
-    assert further_finalists(replace(layout, seeds=2), 20_000 - 3 * 2700) == 1
-    assert further_finalists(layout, 20_000 - 10) == further_finalists(whole, 10) == 0
+    assert paid_for(layout, 20_000 - 4 * 2700 - 10) == 4
+    assert paid_for(replace(layout, seeds=2), 20_000 - 7 * 2700) == 3
+    assert paid_for(whole, 10) == whole.finalists
 
 
 @pytest.mark.parametrize(
