@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lrpolicy.cli.common import examples, json_option, print_json, wanted_goal
+from lrpolicy.cli.common import examples, json_option, print_json, waiting, wanted_goal
 from lrpolicy.cli.rank import judged, ranking_options
 from lrpolicy.database import connect
 from lrpolicy.reports.page import write_report
@@ -46,9 +46,10 @@ def report(
     with connect(dsn) as database:
         found, verdict = judged(database, run, stage, wanted)
     output = output or Path(f"lrpolicy-report-{found.run.id}.html")
-    drawn = pictures(found, verdict)
-    written = write_pictures(folder, drawn) if folder is not None else []
-    write_report(output, found, verdict, drawn, top=top)
+    with waiting("drawing the pictures"):
+        drawn = pictures(found, verdict)
+        written = write_pictures(folder, drawn) if folder is not None else []
+        write_report(output, found, verdict, drawn, top=top)
     if as_json:
         print_json({"run": found.run.id, "report": str(output), "pictures": [str(path) for path in written]})
         return

@@ -129,7 +129,8 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 def check_folder(prefix: Path) -> None:
     """Raise InputError where the folder of the snapshots named `prefix` is not there, or takes no file."""
     if not prefix.parent.is_dir():
-        raise InputError("no such folder for the snapshots", where=str(prefix.parent))
+        remedy = "make it, or give another prefix (--snapshot-prefix, snapshot_prefix)"
+        raise InputError("no such folder for the snapshots", where=str(prefix.parent), remedy=remedy)
     check_writable(prefix.parent)
 
 

@@ -33,6 +33,15 @@ def test_a_named_file_with_its_pictures_and_a_goal(at_home: dict[str, Any], caps
     assert "nobody is as accurate for fewer iterations" in Path("r.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("at_home")
+def test_a_terminal_shows_what_takes_a_moment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes what is captured for a terminal
+    assert run(["report"]) == 0
+    assert "drawing the pictures" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

@@ -112,7 +112,7 @@ def test_a_training_that_diverges_fails_with_its_reason(folder, capsys):
         (["--resume", "missing.solverstate"], "missing.solverstate"),
         (["--device", "tpu"], 'device "tpu" is unknown'),
         (["--seed", "9" * 25], "--seed"),
-        (["--snapshot-prefix", "nowhere/x"], "nowhere: no such folder for the snapshots"),
+        (["--snapshot-prefix", "nowhere/x"], "nowhere: no such folder for the snapshots; make it, or give"),
         (["--engine", "tork"], 'engine "tork" is unknown; known: caffe, torch; did you mean "torch"?'),
     ],
 )
