@@ -189,8 +189,7 @@ def walk_in_torch(text: str, epochs: int) -> list[float]:
     from lrpolicy.integrations.torch import FeedbackLR
 
     optimizer = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=torch.tensor(0.5))
-    schedule: Any = AdaptivePolicy.parse(text).schedule()
-    scheduler = FeedbackLR(optimizer, schedule)
+    scheduler = FeedbackLR(optimizer, text)
     optimizer.step()
     found = [optimizer.param_groups[0]["lr"].item()]
     for _ in range(epochs):

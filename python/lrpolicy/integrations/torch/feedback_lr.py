@@ -10,12 +10,14 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lrpolicy.compositions import SwitchOnPlateau, SwitchState
 from lrpolicy.errors import InputError
+from lrpolicy.integrations.policy_like import as_any_policy
 from lrpolicy.integrations.torch.groups import check_optimizer, unshare_rates, write_rates
 from lrpolicy.integrations.torch.saving import check_count, check_saved, listed, restored_rates, saved_rates
-from lrpolicy.stateful import DecaySequence, DecayState, Plateau, PlateauState, TrainLoss
+from lrpolicy.stateful import AdaptivePolicy, DecaySequence, DecayState, Plateau, PlateauState, TrainLoss
 from lrpolicy.stateful.values import real, whole
 
 FeedbackSchedule = DecaySequence | Plateau | SwitchOnPlateau
+FeedbackLike = FeedbackSchedule | AdaptivePolicy | Mapping[str, Any] | str
 FeedbackState = DecayState | PlateauState | SwitchState
 
 _STATES: dict[type, type[FeedbackState]] = {
@@ -30,7 +32,9 @@ class FeedbackLR(LRScheduler):
 
     `schedule` is a `DecaySequence` (call `step` with the validation loss after every epoch), a `Plateau` or a
     `SwitchOnPlateau` (with the smoothed training loss, after every iteration, or any other pace in which its winsizes
-    are counted); a list gives each group its own. The rates are the schedule's own numbers, its base_lr first.
+    are counted), or a policy of seq1 to seq4 or plateau as everywhere: its name with its parameters, its text
+    ("seq3:base_lr=0.1,strategy=by_oscillate"), a dict of them or an `AdaptivePolicy`. A list gives each group its own.
+    The rates are the schedule's own numbers, its base_lr first.
 
     Called like `ReduceLROnPlateau`, and Lightning takes it as one: {"scheduler": ..., "monitor": "val_loss",
     "reduce_on_plateau": True}. A loss that is not finite is what the schedule says it is, never an improvement.
@@ -40,12 +44,17 @@ class FeedbackLR(LRScheduler):
 
     last_epoch: int
 
-    def __init__(self, optimizer: Optimizer, schedule: FeedbackSchedule | Sequence[FeedbackSchedule]) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedule: FeedbackLike | Sequence[FeedbackLike],
+        **parameters: float | str | Sequence[int],
+    ) -> None:
         check_optimizer(optimizer)
-        self.schedules = list(schedule) if isinstance(schedule, Sequence) else [schedule]
-        for each in self.schedules:
-            if not isinstance(each, FeedbackSchedule):
-                raise InputError("FeedbackLR follows a DecaySequence, a Plateau or a SwitchOnPlateau", got=repr(each))
+        if isinstance(schedule, Sequence) and not isinstance(schedule, str) and not parameters:
+            self.schedules = [_schedule(each, {}) for each in schedule]
+        else:
+            self.schedules = [_schedule(schedule, parameters)]
         if len(self.schedules) != 1:
             check_count(len(self.schedules), optimizer)
             unshare_rates(optimizer.param_groups)
@@ -124,3 +133,15 @@ class FeedbackLR(LRScheduler):
         write_rates(self.optimizer.param_groups, restored_rates(self, state_dict))
         self.states, self.last_epoch, self._step_count = loaded, count, steps
         self._remember()
+
+
+def _schedule(given: object, parameters: Mapping[str, Any]) -> FeedbackSchedule:
+    """The schedule of whatever names one. Raises InputError."""
+    if isinstance(given, FeedbackSchedule) and not parameters:
+        return given
+    policy = as_any_policy(given, parameters)
+    schedule = policy.schedule() if isinstance(policy, AdaptivePolicy) else policy
+    if not isinstance(schedule, FeedbackSchedule):
+        rule = "FeedbackLR follows seq1 to seq4, plateau or a SwitchOnPlateau"
+        raise InputError(rule, got=repr(policy), remedy="there are TLR, ASLR and PolicyLR")
+    return schedule

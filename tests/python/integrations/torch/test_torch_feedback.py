@@ -19,7 +19,7 @@ from lrpolicy import Policy
 from lrpolicy.compositions import SwitchOnPlateau
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch import ASLR, FeedbackLR
-from lrpolicy.stateful import Aslr, DecaySequence, Plateau
+from lrpolicy.stateful import AdaptivePolicy, Aslr, DecaySequence, Plateau
 
 SEQ3 = DecaySequence("seq3", "by_epoch", base_lr=0.5)
 
@@ -84,6 +84,25 @@ def test_feedback_resumes_to_the_bit_from_a_file(strategy: str, cut: int) -> Non
         scheduler.step(loss)
         again.step(metrics=loss)
         assert again.get_last_lr() == scheduler.get_last_lr() == [rate_of(other, 0), rate_of(other, 1)]
+
+
+PLATEAU_TEXT = "plateau:base_lr=0.1,gamma=0.5,plateau_winsize=2,plateau_winsize=3"
+
+
+@pytest.mark.parametrize(
+    ("given", "parameters", "schedule"),
+    [
+        ("seq3:base_lr=0.1,strategy=by_oscillate", {}, DecaySequence("seq3", "by_oscillate", 0.1)),
+        ("seq2", {"base_lr": 0.1}, DecaySequence("seq2", "by_epoch", 0.1)),
+        (PLATEAU_TEXT, {}, Plateau(0.1, 0.5, [2, 3])),
+        ({"lr_policy": "seq4", "base_lr": 0.1}, {}, DecaySequence("seq4", "by_epoch", 0.1)),
+        (AdaptivePolicy("seq1", base_lr=0.1), {}, DecaySequence("seq1", "by_epoch", 0.1)),
+    ],
+)
+def test_a_schedule_may_be_named_as_everywhere(given: Any, parameters: dict[str, Any], schedule: Any) -> None:
+    assert FeedbackLR(sgd(), given, **parameters).schedules == [schedule]
+    if not parameters:
+        assert FeedbackLR(sgd(2), [given, SEQ3]).schedules == [schedule, SEQ3]
 
 
 def test_a_loss_that_is_not_finite_is_no_improvement() -> None:
@@ -262,7 +281,10 @@ def swapped() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: FeedbackLR(sgd(), "seq3"), "follows a DecaySequence, a Plateau or a SwitchOnPlateau"),
+        (lambda: FeedbackLR(sgd(), "seq3"), 'policy "seq3" needs base_lr'),
+        (lambda: FeedbackLR(sgd(), "tlr:base_lr=1"), "follows seq1 to seq4, plateau or .*; there are TLR, ASLR and"),
+        (lambda: FeedbackLR(sgd(), "fixed", base_lr=1), "follows seq1 to seq4, plateau or a SwitchOnPlateau, got Poli"),
+        (lambda: FeedbackLR(sgd(), SEQ3, base_lr=1), "parameters go with a policy's name"),
         (lambda: FeedbackLR(sgd(3), [SEQ3, SEQ3]), "the optimizer has 3, got 2"),
         (lambda: FeedbackLR(sgd(), []), "the optimizer has 1, got 0"),
         (lambda: FeedbackLR(small_net(), SEQ3), "got a Sequential"),
