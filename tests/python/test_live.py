@@ -90,5 +90,5 @@ def test_a_state_is_taken_over_or_refused_with_its_place() -> None:
     assert other.state == lively.state and isinstance(other.state, TlrState)
     with pytest.raises(InputError, match="here: this tlr state lacks the field"):
         other.restore({"schedule": "tlr", "version": 1, "windows": 3}, "here")
-    with pytest.raises(InputError, match="here: this is no state of version 1, got version 2"):
+    with pytest.raises(InputError, match="here: this is no tlr state of version 1, got version 2"):
         other.restore(lively.state.to_dict() | {"version": 2}, "here")

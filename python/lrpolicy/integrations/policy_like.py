@@ -21,11 +21,20 @@ def is_name(given: object) -> bool:
     return isinstance(given, str) and ":" not in given
 
 
-def as_schedule(given: object, parameters: Mapping[str, Any] | None = None) -> Schedule:
+def as_schedule(given: object, parameters: Mapping[str, Any] | None = None, *, instead: str) -> Schedule:
     """A function of the iteration: a `Schedule` as it is, anything else as a `Policy`.
 
-    Raises InputError for what is none, and for parameters that stand beside anything but a name.
+    Raises InputError for what is none, for parameters that stand beside anything but a name, and for a policy that
+    observes the training; `instead` is what takes those.
     """
+    observing = _observing(given)
+    if observing is not None:
+        rule = f'"{observing}" observes the training: its rates are no function of the iteration'
+        raise InputError(rule, remedy=f"use {instead}")
+    return _schedule(given, parameters)
+
+
+def _schedule(given: object, parameters: Mapping[str, Any] | None) -> Schedule:
     _check_alone(given, parameters)
     if isinstance(given, str):
         return Policy(given, **parameters or {}) if is_name(given) else Policy.parse(given)
@@ -49,7 +58,7 @@ def as_any_policy(given: object, parameters: Mapping[str, Any] | None = None) ->
         return policy_from_dict(given)
     if isinstance(given, AdaptivePolicy | SwitchOnPlateau) and not parameters:
         return given
-    return as_schedule(given, parameters)
+    return _schedule(given, parameters)
 
 
 def name_of(policy: ObservingPolicy) -> str:
@@ -65,6 +74,15 @@ def text_of(policy: ObservingPolicy) -> str:
 def identity(policy: Schedule | ObservingPolicy) -> dict[str, Any] | str:
     """What a saved state remembers of a policy, to know it again."""
     return policy.to_dict() if isinstance(policy, Policy | AdaptivePolicy) else repr(policy)
+
+
+def _observing(given: object) -> str | None:
+    """The name of a policy that observes the training, however it is given."""
+    if isinstance(given, AdaptivePolicy | SwitchOnPlateau):
+        return name_of(given)
+    name = given.get("lr_policy") if isinstance(given, Mapping) else given
+    name = name.partition(":")[0].strip() if isinstance(name, str) else ""
+    return name if name in ADAPTIVE_POLICIES else None
 
 
 def _check_alone(given: object, parameters: Mapping[str, Any] | None) -> None:

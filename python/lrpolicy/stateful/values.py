@@ -49,7 +49,8 @@ class State:
         expected: dict[str, object] = {"schedule": cls.schedule, "version": cls.version}
         for key, wanted in expected.items():
             if values.get(key) != wanted:
-                raise InputError(f"this is no state of {key} {wanted}", got=f"{key} {values.get(key)}")
+                whose = "" if key == "schedule" else f"{cls.schedule} "
+                raise InputError(f"this is no {whose}state of {key} {wanted}", got=f"{key} {values.get(key)}")
         kinds = {field.name: str(field.type) for field in fields(cls)}  # type: ignore[arg-type]
         for name in sorted({*kinds, *expected} ^ set(values)):
             trouble = "has no field" if name in values else "lacks the field"

@@ -91,7 +91,7 @@ def test_a_state_of_another_schedule_is_refused(name: str) -> None:
 def test_a_damaged_state_is_refused_with_its_field() -> None:
     kind, values = type(Aslr(0.1).init()), Aslr(0.1).init().to_dict()
     for damaged, says in (
-        (values | {"version": 2}, "no state of version 1, got version 2"),
+        (values | {"version": 2}, "no aslr state of version 1, got version 2"),
         ({key: value for key, value in values.items() if key != "digit"}, 'lacks the field "digit"'),
         (values | {"colour": 1}, 'no field "colour"'),
         (values | {"digit": "1"}, "digit must be a whole number"),

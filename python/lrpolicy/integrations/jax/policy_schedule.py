@@ -49,7 +49,7 @@ class PolicySchedule:
     _table: NDArray[np.float32] | None = field(repr=False, compare=False)
 
     def __init__(self, policy: PolicyLike, iterations: int | None = None, **parameters: float | Sequence[int]) -> None:
-        schedule = as_schedule(policy, parameters)
+        schedule = as_schedule(policy, parameters, instead="scale_by_policy")
         length = None if iterations is None else whole("iterations", iterations, 1, 2**31 - 1)
         table = None if length is None else schedule.rates(range(length)).astype(np.float32)
         for name, value in {"policy": schedule, "iterations": length, "_table": table}.items():

@@ -129,8 +129,10 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         Raises InputError for the state of another policy or version, or one that lacks a field; nothing has changed
         then.
         """
-        if not isinstance(state_dict, Mapping) or state_dict.get("version") != _VERSION:
-            raise InputError(f"this is no state of a PolicyCallback, version {_VERSION}", got=repr(state_dict))
+        version = state_dict.get("version") if isinstance(state_dict, Mapping) else None
+        if version != _VERSION:
+            got = f"a {type(state_dict).__name__} of version {version}"
+            raise InputError(f"this is no state of a PolicyCallback, version {_VERSION}", got=got)
         if state_dict.get("policy") != identity(self.policy):
             got = f"that of {state_dict.get('policy')} for {identity(self.policy)}"
             raise InputError("this is the state of another policy", got=got)

@@ -47,7 +47,7 @@ class PolicySchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: 
         iterations: int | None = None,
         **parameters: float | Sequence[int],
     ) -> None:
-        schedule = as_schedule(policy, parameters)
+        schedule = as_schedule(policy, parameters, instead="PolicyCallback")
         if not isinstance(schedule, Policy):
             raise InputError("a schedule that is saved with a model is a Policy", got=repr(schedule))
         self.policy = schedule

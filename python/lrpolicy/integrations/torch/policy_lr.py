@@ -20,6 +20,8 @@ from lrpolicy.policies import Policy
 from lrpolicy.schedules import Schedule
 from lrpolicy.stateful.values import whole
 
+_INSTEAD = "TLR, ASLR or FeedbackLR"
+
 
 class PolicyLR(LRScheduler):
     """Sets the rate of every parameter group to a policy's, step by step.
@@ -175,5 +177,5 @@ def _policies(given: object, parameters: Mapping[str, Any]) -> list[Schedule]:
     if isinstance(given, Sequence) and not isinstance(given, str) and not parameters:
         if not given:
             raise InputError("one policy is needed, or one for each parameter group", got="none")
-        return [as_schedule(item) for item in given]
-    return [as_schedule(given, parameters)]
+        return [as_schedule(item, instead=_INSTEAD) for item in given]
+    return [as_schedule(given, parameters, instead=_INSTEAD)]

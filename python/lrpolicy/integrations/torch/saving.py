@@ -27,7 +27,7 @@ def check_saved(scheduler: LRScheduler, state_dict: object, fields: Iterable[str
     kind = type(scheduler).__name__
     for key, wanted in {"scheduler": kind, "version": VERSION}.items():
         if state_dict.get(key) != wanted:
-            raise InputError(f"this is no state of {kind} {VERSION}", got=f"{key} {state_dict.get(key)}")
+            raise InputError(f"this is no state of {kind}, version {VERSION}", got=f"{key} {state_dict.get(key)}")
     for name in ("rates", *fields):
         if name not in state_dict:
             raise InputError(f'this state of {kind} lacks the field "{name}"')

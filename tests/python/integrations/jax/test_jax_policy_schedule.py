@@ -128,7 +128,7 @@ def test_any_schedule_will_do() -> None:
         ("tri2", {**TRI2.parameters, "gamma": 0.1}, 'policy "tri2" takes no gamma; it takes base_lr'),
         ("fixed:base_lr=x", {}, "base_lr"),
         (TRI2, {"base_lr": 0.1}, "parameters go with a policy's name"),
-        ("seq3", {"base_lr": 0.1}, '"seq3" observes the training'),
+        ("seq3", {"base_lr": 0.1}, '"seq3" observes the training: .*; use scale_by_policy'),
         (3, {}, "a policy is a Policy"),
         (TRI2, {"iterations": 0}, "iterations must be a whole number from 1"),
         (TRI2, {"iterations": 1.5}, "iterations must be a whole number"),

@@ -92,7 +92,7 @@ def test_it_is_a_value(iterations: int | None) -> None:
         ("tri2", {**TRI2.parameters, "gamma": 0.1}, 'policy "tri2" takes no gamma; it takes base_lr'),
         (TRI2, {"base_lr": 0.1}, "parameters go with a policy's name"),
         (Sweep(1e-4, 1.0, 50, "log"), {}, "a schedule that is saved with a model is a Policy"),
-        ("aslr", {"base_lr": 0.1}, '"aslr" observes the training'),
+        ("aslr", {"base_lr": 0.1}, '"aslr" observes the training: .*; use PolicyCallback'),
         (TRI2, {"iterations": -1}, "iterations must be a whole number from 1"),
     ],
 )

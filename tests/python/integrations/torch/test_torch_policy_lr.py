@@ -24,6 +24,7 @@ from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch import PolicyLR
 from lrpolicy.integrations.torch.groups import fill_together
 from lrpolicy.policies import Policy
+from lrpolicy.stateful import AdaptivePolicy
 from lrpolicy.sweeps import Sweep
 
 TRI2 = Policy("tri2", base_lr=0.01, max_lr=0.06, stepsize=7)
@@ -299,6 +300,10 @@ def test_what_the_hook_of_the_conformance_test_gives() -> None:
         (lambda: PolicyLR(sgd(), "fixed", base_lr=-1), "base_lr"),
         (lambda: PolicyLR(sgd(), TRI2, base_lr=0.1), "go with a policy's name"),
         (lambda: PolicyLR(sgd(), 0.1), "a policy is a Policy"),
+        (lambda: PolicyLR(sgd(), "tlr"), '"tlr" observes the training: .*; use TLR, ASLR or FeedbackLR'),
+        (lambda: PolicyLR(sgd(), ["seq3:base_lr=1"]), '"seq3" observes .*; use TLR, ASLR or FeedbackLR'),
+        (lambda: PolicyLR(sgd(), {"lr_policy": "aslr"}), '"aslr" observes .*; use TLR, ASLR or FeedbackLR'),
+        (lambda: PolicyLR(sgd(), AdaptivePolicy("tlr", base_lr=1)), '"tlr" observes .*; use TLR, ASLR or FeedbackLR'),
         (lambda: PolicyLR(sgd(), lambda t: 0.1), "a policy is a Policy"),
         (lambda: PolicyLR(sgd(), []), "got none"),
         (lambda: PolicyLR(sgd(3), [TRI2, TRI2]), "the optimizer has 3, got 2"),
@@ -325,7 +330,7 @@ def test_a_group_that_comes_later_needs_a_policy_where_each_has_its_own() -> Non
     ("change", "message"),
     [
         ({"policies": [EVERY[0].to_dict()]}, "the state of another policy"),
-        ({"version": 7}, "no state of PolicyLR 1, got version 7"),
+        ({"version": 7}, "no state of PolicyLR, version 1, got version 7"),
         ({"scheduler": "StepLR"}, "got scheduler StepLR"),
         ({"rates": [0.1, 0.1]}, '"rates" of this state must be a list of 1, got 2'),
         ({"last_epoch": "3"}, "last_epoch must be a whole number"),

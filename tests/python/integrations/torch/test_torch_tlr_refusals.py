@@ -137,7 +137,7 @@ def test_a_refused_tlr_leaves_the_groups_whole() -> None:
     ("change", "message"),
     [
         ({"schedule": "Tlr(...)"}, "the state of another schedule"),
-        ({"scheduler": "PolicyLR"}, "no state of TLR 1"),
+        ({"scheduler": "PolicyLR"}, "no state of TLR, version 1"),
         ({"state": {"schedule": "aslr", "version": 1}}, "no state of schedule tlr"),
         ({"window": {"now": [torch.ones(2)], "before": None}}, "must have a window of 2 tensors, got 1 tensors"),
         ({"window": {"now": [torch.ones(2)] * 2, "before": None}}, r"parameter 0 of group 0 has the shape \(1,\)"),
