@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrpolicy import _core
 from lrpolicy.errors import InputError
+from lrpolicy.stateful.values import real, whole
 
 __all__ = ["Plan", "TensorList", "kernel_settings"]
 
@@ -53,7 +54,7 @@ class Plan:
         if names and len(names) != len(counts):
             raise InputError("there must be a name for each size", got=f"{len(names)} names for {len(counts)} sizes")
         self.names = tuple(names)
-        self._core = _core.PlanCore(list(counts))
+        self._core = _core.PlanCore([whole("a size", count) for count in counts])
 
     def dot_pair(
         self, gradients: Tensors, previous: Tensors, *, roll: bool = False
@@ -77,7 +78,7 @@ class Plan:
 
     def accumulate(self, gradients: Tensors, sums: Tensors, scale: float = 1.0) -> None:
         """sums += scale * gradients, in place. `sums` are float64 for float64 gradients and float32 for all others."""
-        self._core.accumulate(self._list(gradients, "gradient"), self._list(sums, "sum"), scale)
+        self._core.accumulate(self._list(gradients, "gradient"), self._list(sums, "sum"), real("scale", scale))
 
     def momentum_step(
         self,
@@ -106,14 +107,17 @@ class Plan:
             self._list(history, "history"),
             np.asarray(rates, np.float32),
             np.asarray(decays, np.float32),
-            momentum,
+            real("momentum", momentum),
             nesterov,
             rate_inside,
             regularization == "L1",
         )
 
     def _list(self, tensors: Tensors, kind: str) -> TensorList:
-        return tensors if isinstance(tensors, TensorList) else TensorList(tensors, kind, self.names)
+        if isinstance(tensors, TensorList):
+            return tensors
+        items = list(tensors)
+        return TensorList(items, kind, self.names if len(items) == len(self.names) else ())
 
 
 def kernel_settings() -> dict[str, Any]:

@@ -262,6 +262,14 @@ def test_lists_that_do_not_fit_are_refused() -> None:
         plan.dot_pair([GOOD], [Cuda()])
     with pytest.raises(InputError, match="a size is below 0"):
         Plan([-1])
+    with pytest.raises(InputError, match=r"a size must be a whole number, got 1\.5"):
+        Plan([1.5])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="there must be a gradient for each tensor of the plan, got 1 for 2"):
+        Plan([2, 2], ["w", "b"]).dot_pair([GOOD], [GOOD])
+    with pytest.raises(InputError, match="scale must be a number, got 'x'"):
+        plan.accumulate([GOOD], [GOOD.copy()], "x")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="momentum must be a number, got 'x'"):
+        plan.momentum_step([GOOD], [GOOD.copy()], [GOOD.copy()], [1], [0], "x")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="rates must be a list of one number for each of the 1 tensors, got 2"):
         plan.momentum_step([GOOD], [GOOD.copy()], [GOOD.copy()], [1, 2], [0], 0.9)
     with pytest.raises(InputError, match="regularization must be L1 or L2, got 'L3'"):
