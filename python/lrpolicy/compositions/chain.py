@@ -103,7 +103,7 @@ def cool_down(iterations: int, at: int | None = None, end: float = 0.0, shape: s
     At t = `at` the rate is still the body's, at t = `at` + `iterations` it is `end`, and stays. `shape` is "linear" or
     "cosine". Raises InputError.
     """
-    Ramp(end, end, iterations, shape)
+    Ramp(0.0, end, iterations, shape)
     return CoolDown(iterations, None if at is None else whole("at", at, 0), end, shape)
 
 

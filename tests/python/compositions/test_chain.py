@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import warnings
 
@@ -106,7 +107,8 @@ def test_a_chain_is_what_its_text_says() -> None:
         (lambda: lasting(COS, 9) >> FIXED >> cool_down(5, at=4), "at is 9 or more, got 4"),
         (lambda: warm_up(0), "iterations must be a whole number from 1"),
         (lambda: warm_up(5, shape="square"), 'shape "square" is unknown'),
-        (lambda: warm_up(5, start=-1.0), "base_lr must be a number from 0"),
+        (lambda: warm_up(5, start=-1.0), "start must be a number from 0 to 1e100, got -1.0"),
+        (lambda: cool_down(5, at=9, end=math.nan), "end must be a number from 0 to 1e100, got nan"),
         (lambda: warm_up(5) >> 3, "a chain is made of schedules"),
         (lambda: lasting("tri", 3), "a chain is made of schedules"),
         (lambda: (warm_up(5) >> COS).rate(-1), "an iteration is a whole number from 0 to 2^50, got -1"),
