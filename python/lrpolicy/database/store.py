@@ -21,6 +21,8 @@ from lrpolicy.records import Measurement, Task, TrialOutcome, TrialSpec, TrialSt
 
 _RECONNECT_SECONDS = 30.0
 _RECONNECT_PAUSE_SECONDS = 0.2
+# A busy server takes a moment to notice that whoever held a run was killed.
+_LOCK_SECONDS = 3.0
 _LISTED = "`lrpolicy db runs` lists them"
 _UNFINISHED = (TrialStatus.PLANNED, TrialStatus.RUNNING)
 T = TypeVar("T")
@@ -288,10 +290,12 @@ class Database:
 
     def _take(self, run: int) -> None:
         """Take the run's lock, which the server frees when this session ends, however it ends."""
-        row = self.transact(lambda c: c.execute(statements.TAKE_RUN, [statements.RUN_LOCK, run]).fetchone())
-        if row is None or not row[0]:
-            rule = f"run {run} is being worked on by another process"
-            raise InputError(rule, where=self.where, remedy="wait for it, or start a new run")
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while self.transact(lambda c: c.execute(statements.TAKE_RUN, [statements.RUN_LOCK, run]).fetchone()) != (True,):
+            if time.monotonic() > deadline:
+                rule = f"run {run} is being worked on by another process"
+                raise InputError(rule, where=self.where, remedy="wait for it, or start a new run")
+            time.sleep(_RECONNECT_PAUSE_SECONDS)
         self._taken.add(run)
 
     def _change(self, command: str, values: list[Any], what: str) -> None:
