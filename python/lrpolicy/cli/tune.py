@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, replace
@@ -166,7 +167,7 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
         run = database.start_run(task, asdict(settings), versions=versions(), hardware=hardware())
     else:
         database.resume_run(run)
-    with _marked(run, database):
+    with _marked(run, database, out):
         with LocalExecutor(settings.places) as executor:
             evaluator = Evaluator(job, task, plan, executor, database, run, settings.engine, places=settings.places)
             _follow(evaluator, settings)
@@ -254,7 +255,7 @@ def _follow(evaluator: Evaluator, settings: Settings) -> None:
 
 
 @contextmanager
-def _marked(run: int, database: Database) -> Iterator[None]:
+def _marked(run: int, database: Database, out: Path | None) -> Iterator[None]:
     """Mark the run when the `with` block does not get to its end."""
     try:
         yield
@@ -263,7 +264,8 @@ def _marked(run: int, database: Database) -> Iterator[None]:
         database.finish_run(run, RunState.INTERRUPTED if outside else RunState.FAILED)
         if not isinstance(end, KeyboardInterrupt):
             raise
-        raise interrupted(end, f"; {_kept(run, database)}; `lrpolicy tune --resume` goes on from there") from None
+        again = "lrpolicy tune --resume" + ("" if out is None else f" --out {shlex.quote(str(out))}")
+        raise interrupted(end, f"; {_kept(run, database)}; `{again}` goes on from there") from None
 
 
 def _kept(run: int, database: Database) -> str:

@@ -174,7 +174,8 @@ def test_a_dead_server_is_one_line(capsys):
 def test_an_interrupted_run_keeps_what_it_measured_and_goes_on(folder, home, number, capsys):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     # With seed 669 the fake engine trains for ever.
-    command = [sys.executable, "-m", "lrpolicy", "tune", "digits", "--policies", "tri", "--seed", "669", *FAKE]
+    options = ["--policies", "tri", "--seed", "669", "--out", "my files", *FAKE]
+    command = [sys.executable, "-m", "lrpolicy", "tune", "digits", *options]
     with (
         subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process,
         connect() as database,
@@ -188,7 +189,7 @@ def test_an_interrupted_run_keeps_what_it_measured_and_goes_on(folder, home, num
         process.send_signal(number)
         error = process.stderr.read()
         assert process.wait(30) == 128 + number, error
-        assert "lrpolicy tune --resume" in error.splitlines()[-1]
+        assert error.endswith("; `lrpolicy tune --resume --out 'my files'` goes on from there\n")
         stored = database.runs()[-1]
         assert stored.state is RunState.INTERRUPTED
         assert TrialStatus.RUNNING not in {trial.status for trial in database.trials(run=stored.id)}

@@ -107,7 +107,7 @@ def test_the_header_says_what_follows(good_file: Path) -> None:
 
 def test_only_completed_runs_are_exported(dsn: str, tmp_path: Path) -> None:
     with database.connect(dsn) as results:
-        with pytest.raises(InputError, match="no completed run is stored yet"):
+        with pytest.raises(InputError, match="no completed run is stored yet; lrpolicy tune"):
             export_runs(results, tmp_path / "x.gz")
         run = results.start_run(TASK, {})
         with pytest.raises(InputError, match=f"run {run} is not completed, so it may still change, got running"):

@@ -94,7 +94,7 @@ def export_runs(database: Database, path: Path, runs: Sequence[int] | None = Non
             remedy = "finish it with lrpolicy tune --resume"
             raise InputError(f"run {run.id} is not completed, so it may still change", got=run.state, remedy=remedy)
     if not chosen:
-        raise InputError("no completed run is stored yet", where=database.where)
+        raise InputError("no completed run is stored yet", where=database.where, remedy="lrpolicy tune makes one")
 
     def work(connection: Connection) -> Exported:
         connection.execute(_SNAPSHOT)

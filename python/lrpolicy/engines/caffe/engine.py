@@ -247,7 +247,8 @@ def _start(job: TrainingJob) -> int:
     start, end = read_state(job.resume).iter, _max_iter(job)
     if start >= end:
         rule = f"nothing is left to train up to max_iter ({end})"
-        raise InputError(rule, where=str(job.resume), got=f"a snapshot of iteration {start}")
+        got, remedy = f"a snapshot of iteration {start}", "give a larger max_iter (--max-iter)"
+        raise InputError(rule, where=str(job.resume), got=got, remedy=remedy)
     return start
 
 

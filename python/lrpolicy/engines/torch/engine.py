@@ -196,7 +196,8 @@ def _monitor(
     max_iter = job.max_iter if job.max_iter is not None else message.max_iter
     if start.iteration >= max_iter:
         rule = f"nothing is left to train up to max_iter ({max_iter})"
-        raise InputError(rule, where=str(job.resume), got=f"a snapshot of iteration {start.iteration}")
+        got, remedy = f"a snapshot of iteration {start.iteration}", "give a larger max_iter (--max-iter)"
+        raise InputError(rule, where=str(job.resume), got=got, remedy=remedy)
     return ScheduleMonitor(
         schedule,
         max_iter,
