@@ -169,8 +169,9 @@ def test_softmax_loss_divides_as_asked(param: str, divisor: int) -> None:
     assert loss.item() == pytest.approx(wanted, rel=1e-6)
 
 
-def test_softmax_loss_is_clipped_and_its_gradient_is_not() -> None:
-    scores = torch.tensor([[0.0, 200.0]], requires_grad=True)
+@pytest.mark.parametrize("far", [200.0, 3e9, 3e38])
+def test_softmax_loss_is_clipped_and_its_gradient_is_not(far: float) -> None:
+    scores = torch.tensor([[0.0, far]], requires_grad=True)
     loss = run('type: "SoftmaxWithLoss"', scores, torch.tensor([0]))
     assert loss.item() == pytest.approx(87.3365, rel=1e-6)  # what Caffe prints when a training explodes
     loss.backward()

@@ -43,9 +43,9 @@ def softmax_with_loss(context: LayerContext) -> Forward:
     def forward(x: Tensor, label: Tensor) -> Tensor | tuple[Tensor, ...]:
         y = label.reshape(labels_shape).long()
         each = F.cross_entropy(x.reshape(shape), y, reduction="none", ignore_index=-100 if ignore is None else ignore)
-        # The value is clipped like Caffe's; the gradient is not, like Caffe's.
-        excess = (each.detach() - _LARGEST_LOSS).clamp_(min=0)
-        loss = normalize((each - excess).sum(), y)
+        # The value is clipped like Caffe's, however large; the gradient is not, like Caffe's.
+        value = each.detach()
+        loss = normalize((value.clamp(max=_LARGEST_LOSS) + (each - value)).sum(), y)
         return loss if len(context.top_shapes) < 2 else (loss, torch.softmax(x, axis))
 
     return forward
