@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lrpolicy.errors import RunError
 from lrpolicy.goals import COLUMNS, Goal, find_goal
 from lrpolicy.records import Measurement, TrialOutcome, TrialSpec, TrialStatus
 from lrpolicy.stateful import AnyPolicy, policy_from_dict
@@ -133,9 +134,10 @@ def rank(trials: Iterable[Result | tuple[TrialSpec, TrialOutcome]], goal: Goal |
     return [replace(row, rank=place) for place, row in enumerate(sorted(rows, key=_order), start=1)]
 
 
-def has_winner(ranking: Sequence[RankedPolicy]) -> bool:
-    """Whether the first policy of a ranking finished a trial; where it did not, none did."""
-    return bool(ranking) and not math.isnan(ranking[0].selection.top1.mean)
+def check_winner(ranking: Sequence[RankedPolicy], more: str = "") -> None:
+    """Raise RunError, whose message ends with `more`, where the first policy finished no trial: then none did."""
+    if not ranking or math.isnan(ranking[0].selection.top1.mean):
+        raise RunError(f"no policy finished a trial: nothing to rank{more}")
 
 
 def means_of(rows: Sequence[RankedPolicy]) -> dict[str, NDArray[np.float64]]:

@@ -27,14 +27,14 @@ from typing import Any
 from lrpolicy.database import Database, RunState, Setting, connect
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.engines.function import FunctionEngine, TrainFunction
-from lrpolicy.errors import InputError, LrpolicyError, RunError
+from lrpolicy.errors import InputError, LrpolicyError
 from lrpolicy.evaluator import Budget, Evaluator, NotPromoted, Plan, expected, iterations_per_epoch, known_range
 from lrpolicy.executors.base import Executor
 from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.executors.sequential import SequentialExecutor
 from lrpolicy.goals import find_goal
 from lrpolicy.policies import Policy, canonical_name
-from lrpolicy.ranking import RankedPolicy, has_winner
+from lrpolicy.ranking import RankedPolicy, check_winner
 from lrpolicy.records import DatasetInfo, NetworkInfo, Task
 from lrpolicy.search import RateRange, paper_functions
 from lrpolicy.solver import Solver
@@ -214,8 +214,7 @@ def _followed(evaluator: Evaluator, database: Database) -> TuningResult:
             for _ in events:
                 pass
         ranking = evaluator.ranking()
-        if not has_winner(ranking):
-            raise RunError("no policy finished a trial: nothing to rank")
+        check_winner(ranking)
         state = RunState.COMPLETED
     except LrpolicyError:
         state = RunState.FAILED

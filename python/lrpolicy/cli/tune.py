@@ -53,10 +53,10 @@ from lrpolicy.evaluator import (
 from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.goals import GOALS, find_goal
 from lrpolicy.prototxt.files import check_writable
-from lrpolicy.ranking import has_winner
+from lrpolicy.ranking import check_winner
 from lrpolicy.records import Protocol, Task
 from lrpolicy.reports.gather import steering_split
-from lrpolicy.reports.results import parameters_text, write_results
+from lrpolicy.reports.results import parameters_text, results_folder, write_results
 from lrpolicy.reports.standings import standings_json, standings_table
 from lrpolicy.verdict import judge
 
@@ -172,13 +172,14 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
             evaluator = Evaluator(job, task, plan, executor, database, run, settings.engine, places=settings.places)
             _follow(evaluator, settings)
         ranking = evaluator.ranking()
-        if not has_winner(ranking):
-            remedy = "--cold finds the range anew" if plan.range else "check the net and its data"
-            raise RunError(f"no policy finished a trial: nothing to rank; {_kept(run, database)}; {remedy}")
+        remedy = "--cold finds the range anew" if plan.range else "check the net and its data"
+        check_winner(ranking, more=f"; {_kept(run, database)}; {remedy}")
         title = f"{task.network.name} on {task.dataset.name}, {plan.max_iter} iterations"
-        out = out or _RESULTS / f"{Path(settings.target).stem}-{run}"
+        key = database.find_run(run).key
+        out = out or results_folder(_RESULTS / f"{Path(settings.target).stem}-{run}", key)
         try:
-            files = write_results(out, title, solver, ranking, evaluator.measurements(), plan.max_iter, job.protocol)
+            measured = evaluator.measurements()
+            files = write_results(out, key, title, solver, ranking, measured, plan.max_iter, job.protocol)
         except RunError as error:
             raise RunError(f"{error}; {_kept(run, database)}, where `lrpolicy tune --resume` goes on") from error
         database.finish_run(run, RunState.COMPLETED)

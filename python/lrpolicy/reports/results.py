@@ -7,17 +7,20 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from lrpolicy.errors import RunError
 from lrpolicy.plots import Curve, plot_curves
 from lrpolicy.prototxt.files import all_or_none, write_bytes
-from lrpolicy.ranking import RankedPolicy, Spread, has_winner
+from lrpolicy.ranking import RankedPolicy, Spread, check_winner
 from lrpolicy.records import Measurement, Protocol
 from lrpolicy.reports.measured_rates import drawable
 from lrpolicy.solver import Solver
 from lrpolicy.stateful import AnyPolicy
+
+_TABLE = "ranking.json"
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,26 @@ class ResultFiles:
     table: Path
 
 
+def results_folder(wanted: Path, run: str) -> Path:
+    """`wanted`, or where another run's results stand there (each database counts its runs), `wanted` with "-2", "-3".
+
+    `run` is the UUID of the run.
+    """
+    numbered = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
+    return next(folder for folder in chain([wanted], numbered) if _is_free(folder, run))
+
+
+def _is_free(folder: Path, run: str) -> bool:
+    """Whether the folder is missing, empty or, after a kill, holds results of this very run."""
+    try:
+        return not any(folder.iterdir()) or json.loads((folder / _TABLE).read_bytes())["run"] == run
+    except (OSError, ValueError, TypeError, KeyError):
+        return not folder.exists()
+
+
 def write_results(
     folder: Path,
+    run: str,
     title: str,
     solver: Solver,
     ranking: Sequence[RankedPolicy],
@@ -40,21 +61,22 @@ def write_results(
 ) -> ResultFiles:
     """Write winner.prototxt (with a copy of its `net` beside it), ranking.png and ranking.json into `folder`, or none.
 
-    `measurements` holds one trial of each ranked policy, for the picture.
+    ranking.json comes first and names the `run`, by its UUID: whose the folder is. `measurements` holds one trial of
+    each ranked policy, for the picture.
 
     Raises:
         RunError: the folder cannot be written, or nothing was ranked.
     """
-    if not has_winner(ranking):
-        raise RunError("no policy finished a trial: nothing to rank")
-    winner, table, picture = folder / "winner.prototxt", folder / "ranking.json", folder / "ranking.png"
+    check_winner(ranking)
+    winner, table, picture = folder / "winner.prototxt", folder / _TABLE, folder / "ranking.png"
     own_net = folder / "net.prototxt"
     fields: dict[str, object] = {"max_iter": max_iter}
     with all_or_none(folder, [path.name for path in (winner, table, picture, own_net)]):
+        content = {"run": run, "ranking": ranking_rows(ranking)}
+        write_bytes(table, (json.dumps(content, indent=2) + "\n").encode())
         if solver.message.HasField("net") and solver.net_path:
             write_bytes(own_net, _content(solver.net_path))
             fields["net"] = _as_caffe_finds_it(own_net)
-        write_bytes(table, (json.dumps(ranking_rows(ranking), indent=2) + "\n").encode())
         solver.with_policy(ranking[0].policy, **fields).write(winner)
         split = "test" if protocol is Protocol.PAPER else "validation"
         plot_curves(_curves(ranking, measurements), max_iter, picture, title=title, measured_on=split)

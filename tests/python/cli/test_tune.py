@@ -357,6 +357,31 @@ def test_results_that_cannot_be_written_are_kept_and_written_by_resume(folder, h
     assert (folder / "out" / "ranking.json").is_file()
 
 
+def test_results_of_another_database_are_not_overwritten(folder, home, capsys):
+    command = ["tune", "digits", *FAKE, "--policies", "fixed", "--json"]
+    assert run(command) == 0
+    mine = json.loads(capsys.readouterr().out)
+    theirs = Path(f"lrpolicy-results/digits-{mine['run'] + 1}/ranking.json")
+    theirs.parent.mkdir()
+    theirs.write_text('{"run": "another database has its own run of this number"}')
+    left = theirs.read_text()
+    assert run(command) == 0
+    files = json.loads(capsys.readouterr().out)["files"]
+    assert {str(Path(path).parent) for path in files.values()} == {f"{theirs.parent}-2"}
+    assert theirs.read_text() == left and list(theirs.parent.iterdir()) == [theirs]
+
+
+def test_resume_completes_the_folder_that_a_kill_left(folder, home, capsys):
+    assert run(["tune", "digits", *FAKE, "--policies", "fixed", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    Path(done["files"]["picture"]).unlink()
+    with connect() as database:
+        database.finish_run(done["run"], RunState.INTERRUPTED)
+    assert run(["tune", "--resume", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == done["files"]
+    assert Path(done["files"]["picture"]).is_file()
+
+
 def test_the_goal_decides_the_order(folder, home, capsys):
     assert run(["tune", "digits", *LONG, "--goal", "iterations", "--target", "0.9"]) == 0
     found = json.loads(capsys.readouterr().out)
