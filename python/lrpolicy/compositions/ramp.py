@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from lrpolicy.errors import InputError, did_you_mean
 from lrpolicy.iterations import as_iterations
 from lrpolicy.policies import Policy
-from lrpolicy.stateful.tlr import LARGEST_RATE
-from lrpolicy.stateful.values import real, settle, whole
+from lrpolicy.stateful.values import check_rate, settle, whole
 
 # The policy whose half cycle has the shape, its cycles in iterations of a ramp, and whether it begins at its low end.
 _HALF_CYCLES = {"linear": ("tri", 1, True), "cosine": ("cos", 2, False)}
@@ -38,7 +37,7 @@ class Ramp:
         if self.shape not in SHAPES:
             raise InputError(f'shape "{self.shape}" is unknown', remedy=did_you_mean(str(self.shape), SHAPES))
         iterations = whole("iterations", self.iterations, 1, 2**48)
-        start, end = _rate("start", self.start), _rate("end", self.end)
+        start, end = check_rate("start", self.start), check_rate("end", self.end)
         name, lengths, begins_low = _HALF_CYCLES[self.shape]
         wave = Policy(name, base_lr=start, max_lr=end, stepsize=lengths * iterations)
         first = 0 if (start < end) == begins_low else iterations
@@ -51,10 +50,3 @@ class Ramp:
     def rates(self, ts: range | ArrayLike) -> NDArray[np.float64]:
         """The rates at many iterations, in the shape of `ts`."""
         return self._wave.rates(np.minimum(as_iterations(ts), self.iterations) + self._first)
-
-
-def _rate(name: str, value: object) -> float:
-    rate = real(name, value)
-    if not 0 <= rate <= LARGEST_RATE:
-        raise InputError(f"{name} must be a number from 0 to 1e100", got=rate)
-    return rate

@@ -12,12 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrpolicy import _core
 from lrpolicy.errors import InputError
-from lrpolicy.stateful.values import State, check_name, check_state, real, settle, whole
+from lrpolicy.stateful.values import LARGEST_RATE, State, check_name, check_rate, check_state, real, settle, whole
 
 VARIANTS = {name: (formula, meaning) for name, formula, meaning in _core.tlr_variant_table}
 SOURCES = _core.tlr_sources
-
-LARGEST_RATE = 1e100
 
 
 class TlrEvent(IntFlag):
@@ -181,10 +179,7 @@ class Tlr:
         index = whole("the tensor's index", tensor, 0, len(self.lr_mult) - 1)
         if len(rates) != (len(self.lr_mult) if self.per_tensor else 1):
             raise InputError("this state belongs to another list of tensors", got=f"{len(rates)} rates")
-        rate = rates[index if self.per_tensor else 0]
-        if not 0 <= rate <= LARGEST_RATE:
-            raise InputError("a rate must be a number from 0 to 1e100", got=rate)
-        return rate
+        return check_rate("a rate", rates[index if self.per_tensor else 0])
 
     def events(self, state: TlrState) -> tuple[str, ...]:
         """What the last update met, in words, for the user; empty where nothing was worth saying. Raises InputError."""

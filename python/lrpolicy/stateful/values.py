@@ -15,6 +15,8 @@ from lrpolicy.errors import InputError, did_you_mean
 
 StateT = TypeVar("StateT", bound="State")
 
+LARGEST_RATE = 1e100
+
 
 class State:
     """Base of the states: frozen dataclasses whose fields are bool, int, float or tuples of int or float.
@@ -102,6 +104,14 @@ def real(name: str, value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{name} must be a number", got=repr(value)) from None
+
+
+def check_rate(name: str, value: object) -> float:
+    """`value` as a rate, a double from 0 to `LARGEST_RATE`. Raises InputError, naming the field."""
+    rate = real(name, value)
+    if not 0 <= rate <= LARGEST_RATE:
+        raise InputError(f"{name} must be a number from 0 to 1e100", got=rate)
+    return rate
 
 
 def whole(name: str, value: object, least: int = -(2**63), most: int = 2**63 - 1) -> int:

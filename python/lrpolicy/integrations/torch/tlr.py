@@ -25,8 +25,7 @@ from lrpolicy.integrations.torch.hooked import HookedLR, was_left_out
 from lrpolicy.integrations.torch.saving import check_saved, restored_rates, saved_rates
 from lrpolicy.integrations.torch.windows import Displacement, GradientSum, check_tensor
 from lrpolicy.stateful import Tlr, TlrEvent, TlrState, TlrWindow
-from lrpolicy.stateful.tlr import LARGEST_RATE
-from lrpolicy.stateful.values import real, whole
+from lrpolicy.stateful.values import LARGEST_RATE, real, whole
 
 _WORTH_A_WARNING = TlrEvent.NON_FINITE | TlrEvent.DIVERGING
 
