@@ -18,7 +18,7 @@ namespace {
 // What CUDA refuses is nobody's wrong input: lrpolicy.errors.RunError.
 void require(Status status) {
   if (status == Status::kOk) return;
-  if (status != Status::kCudaFailed) throw InputError(lrpolicy_status_text(status));
+  if (status != Status::kCudaFailed) throw InputError(lrpolicy_status_text(status), wrong_setting(status));
   const std::string text = lrpolicy_status_text(status) + std::string(": ") + lrpolicy_cuda_error_text();
   py::set_error(py::module_::import("lrpolicy.errors").attr("RunError"), text.c_str());
   throw py::error_already_set();

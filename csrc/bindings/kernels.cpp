@@ -17,7 +17,7 @@ using namespace lrpolicy;
 namespace {
 
 void require(Status status) {
-  if (status != Status::kOk) throw InputError(lrpolicy_status_text(status));
+  if (status != Status::kOk) throw InputError(lrpolicy_status_text(status), wrong_setting(status));
 }
 
 struct PlanCore {

@@ -10,6 +10,9 @@
 namespace lrpolicy {
 namespace {
 
+constexpr const char* kImplementationVariable = "LRPOLICY_IMPL";
+constexpr const char* kThreadsVariable = "LRPOLICY_THREADS";
+
 int usable_cores() {
 #if defined(__linux__)
   cpu_set_t set;
@@ -44,8 +47,15 @@ Settings settings_of(const char* implementation, const char* threads) {
 }
 
 const Settings& settings() {
-  static const Settings read = settings_of(std::getenv("LRPOLICY_IMPL"), std::getenv("LRPOLICY_THREADS"));
+  static const Settings read = settings_of(std::getenv(kImplementationVariable), std::getenv(kThreadsVariable));
   return read;
+}
+
+const char* wrong_setting(Status status) {
+  const char* value = status == Status::kBadImplementation ? std::getenv(kImplementationVariable)
+                      : status == Status::kBadThreads      ? std::getenv(kThreadsVariable)
+                                                           : nullptr;
+  return value != nullptr ? value : "";
 }
 
 }  // namespace lrpolicy

@@ -22,6 +22,9 @@ struct Settings {
 
 const Settings& settings();
 
+// The value of the variable that a status of `settings` complains of; empty for any other status.
+const char* wrong_setting(Status status);
+
 // The settings of these values of the two variables, each of which may be null.
 Settings settings_of(const char* implementation, const char* threads);
 

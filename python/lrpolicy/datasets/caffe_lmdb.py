@@ -120,7 +120,8 @@ def write_lmdb(path: str | Path, examples: Examples, progress: Callable[[int], N
         folder.rename(path)
     except (lmdb.Error, OSError) as error:
         free = shutil.disk_usage(path.parent).free / 1e6  # lmdb calls a full disk an input/output error
-        raise RunError(f"{path}: writing the LMDB failed: {error}; {free:.1f} MB are free there") from error
+        remedy = f"make room ({free:.1f} MB are free there) or give another place"
+        raise RunError(f"{path}: writing the LMDB failed: {error}; {remedy}") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -156,9 +156,9 @@ def test_each_implementation_and_number_of_threads_gives_the_same_bits() -> None
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("LRPOLICY_IMPL", "avx9", "LRPOLICY_IMPL must be reference, simd or cuda"),
+        ("LRPOLICY_IMPL", "avx9", "LRPOLICY_IMPL must be reference, simd or cuda, got avx9"),
         ("LRPOLICY_IMPL", "cuda", "LRPOLICY_IMPL is cuda and these tensors are not on a GPU"),
-        ("LRPOLICY_THREADS", "0", "LRPOLICY_THREADS must be a whole number from 1 to 1024"),
+        ("LRPOLICY_THREADS", "0", "LRPOLICY_THREADS must be a whole number from 1 to 1024, got 0"),
     ],
 )
 def test_a_wrong_setting_fails_clearly(name: str, value: str, message: str) -> None:
