@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from lrpolicy.engines.torch.layers.registry import Forward, LayerContext, Shape, layer
+from lrpolicy.engines.torch.placement import laid_out
 from lrpolicy.net import convolution_window
 
 
@@ -37,11 +38,15 @@ def inner_product(context: LayerContext) -> Forward:
     bias, shape = (biases[0] if biases else None), context.top_shapes[0]
     bottom = context.bottom_shapes[0]
     flat = (-1, math.prod(bottom[param.axis % len(bottom) :]))
-    already_flat = len(bottom) == 2 and len(shape) == 2
+    gives_flat = len(shape) == 2
+    takes_flat = gives_flat and len(bottom) == 2
 
     def forward(x: Tensor) -> Tensor:
-        y = F.linear(x if already_flat else x.reshape(flat), weight.t() if param.transpose else weight, bias)
-        return y if already_flat else y.view(shape)
+        if x.requires_grad and not takes_flat:
+            # else the gradient has the layout of `flat`, which the layer below copies to its own and back
+            x.register_hook(laid_out)  # type: ignore[no-untyped-call]
+        y = F.linear(x if takes_flat else x.reshape(flat), weight.t() if param.transpose else weight, bias)
+        return y if gives_flat else y.view(shape)  # a ReLU in place would copy a view, and its gradient too
 
     return forward
 
