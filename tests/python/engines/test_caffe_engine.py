@@ -246,11 +246,17 @@ def test_stopping_saves_and_ends_the_child(engine: CaffeEngine, tmp_path: Path) 
     assert caffes_of(os.getpid()) == []
 
 
-def test_a_killed_caffe_is_one_clear_error(engine: CaffeEngine, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "end"),
+    [
+        (signal.SIGKILL, "caffe was ended by signal SIGKILL"),
+        (signal.SIGINT, "caffe stopped before its end, as it does on SIGINT"),  # with exit status 0
+    ],
+)
+def test_a_killed_caffe_is_one_clear_error(engine: CaffeEngine, tmp_path: Path, number: int, end: str) -> None:
     solver = digits_solver(tmp_path, f"{FIELDS} max_iter: 10000000")
-    recorder = Watcher(20, lambda: os.kill(caffes_of(os.getpid())[0], signal.SIGKILL))
-    pattern = r"^caffe was ended by signal SIGKILL \(after \d+ of 10000000 iterations\)$"
-    with pytest.raises(RunError, match=pattern):
+    recorder = Watcher(20, lambda: os.kill(caffes_of(os.getpid())[0], number))
+    with pytest.raises(RunError, match=rf"^{end} \(after \d+ of 10000000 iterations\)$"):
         engine.train(TrainingJob(solver), recorder)
     assert [iteration for iteration, _ in measured(recorder)][:2] == [0, 10]
 

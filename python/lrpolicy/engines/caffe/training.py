@@ -81,9 +81,11 @@ class Training:
                     return
                 process.stop()
         failure = process.failure()
+        if not (failure or self.done):
+            failure = "caffe stopped before its end, as it does on SIGINT"
         if failure and not self._stopping:
             raise RunError(f"{failure} (after {self.iterations} of {self.due.max_iter} iterations)")
-        if not failure:
+        if not process.failure():
             self._settle_snapshot()
         self._stopwatch(False)
 
