@@ -56,8 +56,8 @@ SOLVER = "src/caffe/solver.cpp"
 SGD_SOLVER = "src/caffe/solvers/sgd_solver.cpp"
 IO = "src/caffe/util/io.cpp"
 
-_SOLVER_PARAMETER = Scope("message SolverParameter", r"^message SolverParameter\b")
-_SOLVER_STATE = Scope("message SolverState", r"^message SolverState\b")
+_SOLVER_PARAMETER = Scope("message SolverParameter", r"^message SolverParameter \{")
+_SOLVER_STATE = Scope("message SolverState", r"^message SolverState \{")
 _CLASS = Scope("class Solver", r"^class Solver \{", r"^\};")
 _OLD_LIMIT = r"->SetTotalBytesLimit\(\w+,"
 
@@ -82,9 +82,9 @@ _RATE, _UPDATE, _SAVE_BINARY, _SAVE_HDF5, _RESTORE_BINARY, _RESTORE_HDF5 = (
 _READ = Scope("ReadProtoFromBinaryFile", r"^bool ReadProtoFromBinaryFile\(")
 
 INSERTIONS = (
-    Insertion(PROTO, r"^message SolverParameter\b", "solver_fields.proto", _SOLVER_PARAMETER),
+    Insertion(PROTO, _SOLVER_PARAMETER.begin, "solver_fields.proto", _SOLVER_PARAMETER),
     Insertion(PROTO, r"^\}", "policy_message.proto", _SOLVER_PARAMETER),
-    Insertion(PROTO, r"^message SolverState\b", "state_fields.proto", _SOLVER_STATE),
+    Insertion(PROTO, _SOLVER_STATE.begin, "state_fields.proto", _SOLVER_STATE),
     Insertion(SOLVER_HEADER, r"^namespace caffe \{", "live_policy_declared.hpp"),
     Insertion(SOLVER_HEADER, r"^\s*Dtype smoothed_loss_;", "live_policy_member.hpp", _CLASS),
     Insertion(SOLVER, r'^#include "caffe/solver.hpp"', "include.cpp"),
