@@ -12,9 +12,22 @@ debian_release=bullseye  # the last one that had Caffe
 
 say() { echo "make caffe: $*"; }
 
-# One line that changes when any of these files does.
+# COMMAND {} + for the files of a folder that a build may need, as names within it; links are followed. Its history, data,
+# models and what was built or generated in it stay out, by the names in Caffe's own .gitignore.
+for_files() {
+    folder=$1
+    shift
+    (cd "$folder" && find -L . \( -name .git -o -name data -o -name models -o -name '*lmdb' -o -name '*leveldb' \
+        -o -name build -o -name '.build_*' -o -name distribute -o -name '*_cache*' \) -prune \
+        -o -type f ! -name '*.md' ! -name '*.pyc' ! -name '*.pb.h' ! -name '*.pb.cc' ! -name '*.caffemodel*' \
+        ! -name '*.solverstate*' -exec "$@" {} +)
+}
+
+# One line that changes when any of these folders' files does.
 fingerprint() {
-    find "$@" -type f ! -name '*.md' ! -name '*.pyc' ! -path '*/.git/*' ! -path '*_cache*/*' -exec sha256sum {} + | sort | sha256sum
+    for folder in "$@"; do
+        for_files "$folder" sha256sum
+    done | sort | sha256sum
 }
 
 need_packages() {
@@ -60,7 +73,8 @@ make_source() {
     if [ "$(cat "$out/source" 2>/dev/null)" != "$source" ]; then
         rm -rf "$out/src" "$out/source"
         if [ -n "${CAFFE_SRC:-}" ]; then
-            cp -R "$CAFFE_SRC" "$out/src"
+            mkdir "$out/src"
+            for_files "$CAFFE_SRC" cp --parents -t "$out/src"
         else
             get_debian_source
         fi

@@ -2,7 +2,7 @@
 """Teach a Caffe source tree the policies of lrpolicy: patch_caffe.py TREE [--check | --diff | --revert].
 
 Exit status: 0 done, or (--check) patched; 1 (--check) unpatched or patched by another version; 2 half-patched, not a
-Caffe, another fork, not writable.
+Caffe, another fork, not writable; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     except PatchError as error:
         print(f"patch_caffe: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"patch_caffe: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"patch_caffe: {error.filename or 'the output'}: {error.strerror}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("patch_caffe: interrupted; nothing was changed", file=sys.stderr)
+        return 130
     return 2
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,9 +124,10 @@ def write(tree: Path, texts: dict[str, str | None]) -> None:
         for path, text in texts.items():
             if text is not None:
                 staged[path] = _stage(tree / path, text.encode("utf-8", "surrogateescape"))
-        for path in texts:
-            _put(tree / path, staged.get(path))
-            done.append(path)
+        with _undisturbed():
+            for path in texts:
+                _put(tree / path, staged.get(path))
+                done.append(path)
     except OSError as error:
         _put_back(tree, {path: before[path] for path in done})
         raise PatchError(f"{tree / path}: {error.strerror}; nothing was changed") from None
@@ -131,6 +135,17 @@ def write(tree: Path, texts: dict[str, str | None]) -> None:
         for temporary in staged.values():
             temporary.unlink(missing_ok=True)
         _remove_if_empty(tree / "include" / "lrpolicy")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are not heard in the moment in which files are moved: they would leave half a patch."""
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _put_back(tree: Path, contents: dict[str, bytes | None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -152,6 +153,7 @@ def test_a_half_patched_tree_is_refused_until_undone(tree: Path, patch: Run) -> 
         (PROTO, "base_lr = 5;", "base_lr = 5;\n  optional float x = 1001;", "caffe.proto:6: there is a field"),
         (PROTO, "iter = 1;", "iter = 1;\n  optional int32 x = 1000;", "caffe.proto:10: there is a field"),
         (PROTO, "message SolverState {", "message State {", "caffe.proto:1: no line matches"),
+        (PROTO, "message SolverState {", "message SolverState\n{", "caffe.proto:1: no line matches"),
         (insertions.SOLVER_HEADER, "class Solver {", "class Solver : Base {", "solver.hpp:1: no line matches"),
         (SOLVER, "      TestAll();", "", "solver.cpp:8: no line matches"),
         (SOLVER, "test_net->Forward(&iter_loss);", "", "in Solver::Test (lines"),
@@ -255,6 +257,38 @@ def test_a_failing_write_leaves_the_tree_as_it_was(
     assert contents(tree) == before
 
 
+@pytest.mark.parametrize(
+    ("moment", "number"), [("stage", signal.SIGINT), ("put", signal.SIGINT), ("put", signal.SIGTERM)]
+)
+def test_a_signal_leaves_all_of_the_patch_or_nothing(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], moment: str, number: signal.Signals
+) -> None:
+    before = contents(tree)
+    real = getattr(patching, f"_{moment}")
+
+    def disturbed(target: Path, *arguments: object) -> object:
+        if target == tree / SGD:
+            os.kill(os.getpid(), number)
+        return real(target, *arguments)
+
+    monkeypatch.setattr(patching, f"_{moment}", disturbed)
+    status = patch_caffe.main([str(tree)])
+    captured = capsys.readouterr()
+    if moment == "stage":
+        assert (status, captured.err) == (130, "patch_caffe: interrupted; nothing was changed\n")
+        assert contents(tree) == before
+    else:
+        assert status == 0
+        assert patch_caffe.main([str(tree), "--check"]) == 0
+
+
+def test_an_output_without_room(tree: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, str(PROGRAM), str(tree), "--diff"]
+        refused = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (refused.returncode, refused.stderr) == (2, "patch_caffe: the output: No space left on device\n")
+
+
 def test_the_proto_fields_are_those_of_our_own_proto() -> None:
     ours = (ROOT / "proto/caffe.proto").read_text()
     snippets = [insertions.SNIPPETS / f"{name}.proto" for name in ("solver_fields", "policy_message", "state_fields")]
@@ -282,3 +316,32 @@ def test_build_refuses_what_is_no_caffe_and_leaves_it_alone(tmp_path: Path) -> N
     environment["CAFFE_SRC"] = str(tmp_path / "nowhere")
     refused = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stderr) == (2, f"make caffe: CAFFE_SRC={tmp_path}/nowhere is not a folder\n")
+
+
+def test_a_users_tree_is_never_written_through_its_links_and_only_its_sources_are_copied(
+    tree: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (tree / "src/caffe/solvers").rename(elsewhere)
+    (tree / "src/caffe/solvers").symlink_to(elsewhere)
+    (tree / "src/caffe/proto/caffe.pb.h").write_text("stale\n")
+    (tree / "examples/mnist_train_lmdb").mkdir(parents=True)
+    (tree / "examples/mnist_train_lmdb/data.mdb").write_text("large\n")
+    (tree / "examples/net.cpp").write_text("int main() {}\n")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    # All packages are there, but nothing is compiled.
+    for name, answer in {"cmake": "[ $1 = --version ]", "dpkg-query": "echo install ok installed"}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (programs / name).chmod(0o755)
+    before = contents(tree) | contents(elsewhere)
+    out = tmp_path / "out"
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    environment |= {"CAFFE_SRC": str(tree), "CAFFE_BUILD": str(out)}
+    command = ["sh", str(PROGRAM.parent / "build_caffe.sh")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert f"{out}/src is patched" in done.stdout, done.stderr
+    assert contents(tree) | contents(elsewhere) == before
+    assert "added_policy_rate" in (out / "src" / SGD).read_text()
+    assert [path.name for path in (out / "src/examples").iterdir()] == ["net.cpp"]
+    assert not (out / "src/src/caffe/proto/caffe.pb.h").exists()
