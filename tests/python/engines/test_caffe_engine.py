@@ -332,7 +332,8 @@ def test_a_policy_that_the_binary_does_not_know(
     ("kind", "failure"),
     [
         ("none", ""),
-        ("not patched", ""),
+        ("no Caffe", ""),
+        ("not patched", " (a Caffe without the patch)"),
         ("not a program", " ({}: cannot be run: Exec format error)"),
         ("broken", " (caffe ended with exit status 127; its last words: libglog.so.0: cannot open)"),
         ("killed", " (caffe was ended by signal SIGKILL)"),
@@ -341,7 +342,8 @@ def test_a_policy_that_the_binary_does_not_know(
 )
 def test_no_patched_binary(kind: str, failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scripts = {
-        "not patched": "echo usage",
+        "no Caffe": "echo usage",
+        "not patched": "echo 'F20261128 06:48:59.689680 11219 io.cpp:39] File not found: none'; kill -ABRT $$",
         "broken": "echo libglog.so.0: cannot open; exit 127",
         "killed": "kill -9 $$",
     }

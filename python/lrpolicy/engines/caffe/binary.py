@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lrpolicy.engines.caffe.log import fatal
 from lrpolicy.engines.caffe.process import CaffeProcess
 from lrpolicy.errors import NotAvailableError, RunError
 
@@ -57,7 +58,10 @@ def _known_policies(path: Path) -> tuple[tuple[str, ...], str]:
         solver.write_text(_QUESTION)
         try:
             with CaffeProcess(path, ["train", f"--solver={solver}"]) as process:
-                answers = [found[1] for line in process.lines() if (found := _KNOWN.search(line))]
+                lines = list(process.lines())
         except RunError as error:
             return (), str(error)
-    return (tuple(answers[0].split(", ")), "") if answers else ((), process.failure())
+    if answers := [found[1] for line in lines if (found := _KNOWN.search(line))]:
+        return tuple(answers[0].split(", ")), ""
+    # Caffe itself asks for the policy last: it stops because there is no such net.
+    return (), "a Caffe without the patch" if any(map(fatal, lines)) else process.failure()
