@@ -86,6 +86,17 @@ def test_caffes_own_policies(caffe: Caffe, unpatched_rates: Path, tmp_path: Path
     np.testing.assert_allclose(patched, core_rates(solver, iterations), rtol=1e-5)
 
 
+def test_poly_to_its_end_where_float32_cancels(caffe: Caffe, unpatched_rates: Path, tmp_path: Path) -> None:
+    """In Caffe's 1 - t/max_iter the last iterations keep few digits: next to base_lr the difference is as small."""
+    solver = write_solver(tmp_path, CAFFES["poly"], max_iter=450_000)
+    asked = [*range(448_600, 450_000, 100), *range(449_990, 450_000)]
+    iterations, patched = rates(caffe.rates_program(), solver, "at", *asked)
+    assert same_bits(patched, rates(unpatched_rates, solver, "at", *asked)[1])
+    core = core_rates(solver, iterations)
+    np.testing.assert_allclose(patched, core, rtol=0, atol=1e-6 * 0.0123)
+    assert np.max(np.abs(patched / core - 1)) > 1e-5, "the README says too little of poly"
+
+
 @pytest.mark.parametrize("name", ["step", "exp", "inv", "multistep", "poly"])
 def test_min_lr_is_a_floor_for_those_that_decay(caffe: Caffe, tmp_path: Path, name: str) -> None:
     solver = write_solver(tmp_path, f"{CAFFES[name]} min_lr: 0.009")
