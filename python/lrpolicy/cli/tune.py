@@ -168,7 +168,7 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
     else:
         database.resume_run(run)
     with _marked(run, database, out):
-        with LocalExecutor(settings.places) as executor:
+        with LocalExecutor(settings.places) as executor, _going_on(run, database, out):
             evaluator = Evaluator(job, task, plan, executor, database, run, settings.engine, places=settings.places)
             _follow(evaluator, settings)
         ranking = evaluator.ranking()
@@ -176,12 +176,10 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
         check_winner(ranking, more=f"; {_kept(run, database)}; {remedy}")
         title = f"{task.network.name} on {task.dataset.name}, {plan.max_iter} iterations"
         key = database.find_run(run).key
-        out = out or results_folder(_RESULTS / f"{Path(settings.target).stem}-{run}", key)
-        try:
+        with _going_on(run, database, out):
+            out = out or results_folder(_RESULTS / f"{Path(settings.target).stem}-{run}", key)
             measured = evaluator.measurements()
             files = write_results(out, key, title, solver, ranking, measured, plan.max_iter, job.protocol)
-        except RunError as error:
-            raise RunError(f"{error}; {_kept(run, database)}, where `lrpolicy tune --resume` goes on") from error
         database.finish_run(run, RunState.COMPLETED)
     verdict = judge(ranking, plan.goal, np.random.default_rng(0))
     if as_json:
@@ -265,8 +263,21 @@ def _marked(run: int, database: Database, out: Path | None) -> Iterator[None]:
         database.finish_run(run, RunState.INTERRUPTED if outside else RunState.FAILED)
         if not isinstance(end, KeyboardInterrupt):
             raise
-        again = "lrpolicy tune --resume" + ("" if out is None else f" --out {shlex.quote(str(out))}")
-        raise interrupted(end, f"; {_kept(run, database)}; `{again}` goes on from there") from None
+        raise interrupted(end, f"; {_kept(run, database)}; {_again(out)}") from None
+
+
+@contextmanager
+def _going_on(run: int, database: Database, out: Path | None) -> Iterator[None]:
+    """Say after what fails within the `with` block what is kept, and how to go on."""
+    try:
+        yield
+    except RunError as error:
+        raise RunError(f"{error}; {_kept(run, database)}; {_again(out)}") from error
+
+
+def _again(out: Path | None) -> str:
+    chosen = "" if out is None else f" --out {shlex.quote(str(out))}"
+    return f"`lrpolicy tune --resume{chosen}` goes on from there"
 
 
 def _kept(run: int, database: Database) -> str:

@@ -153,6 +153,7 @@ def test_killing_caffe_ends_a_tuning_run_that_then_goes_on(environment: dict[str
         error = process.communicate(timeout=100)[1]
     assert process.returncode == 1, error
     assert error.splitlines()[-1].startswith("caffe was ended by signal SIGKILL (after ")
+    assert error.endswith("; `lrpolicy tune --resume --out out` goes on from there\n")
     assert "Traceback" not in error
     wait_for(lambda: not caffes(tmp_path))
     with connect() as database:
