@@ -181,6 +181,7 @@ def test_a_static_policy_resumes_from_any_state(caffe: Caffe, tmp_path: Path, ma
             TLR.format('variant: "naive" eta: 1 source: "gradient"'),
             'variant "naive" needs a second pass over each batch',
         ),
+        ('lr_policy: "tlr" base_lr: 0.1 lr_policy_param { epoch: 0 }', '"tlr": epoch must be 1 or more, got 0'),
         (TLR.format('variant: "nave"'), 'variant "nave" is unknown; known: efficient, naive'),
         (TLR.format('source: "both"'), 'source "both" is unknown; known: gradient, displacement'),
         (TLR.format('variant: "fixed_eta" source: "gradient"'), 'variant "fixed_eta" needs eta'),
@@ -221,6 +222,10 @@ def test_who_hears_the_tests_needs_tests(caffe: Caffe, tmp_path: Path) -> None:
     done = caffe.run("train", f"--solver={netless.name}", cwd=tmp_path)
     assert done.returncode != 0
     assert "there is no test net; add for example  test_iter: 100" in done.stderr
+    empty = write_solver(tmp_path, BY_TESTS["aslr"], test_interval=5, test_iter=0)
+    done = caffe.run("train", f"--solver={empty.name}", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "test_iter leaves it no batch, got 0; give test_iter the batches of the test set" in done.stderr
     lossless = write_solver(tmp_path, BY_TESTS["aslr"], test_interval=5, test_iter=1)
     net = tmp_path / "net.prototxt"
     net.write_text(net.read_text().replace('name: "loss"', 'name: "loss" include { phase: TRAIN }'))

@@ -64,7 +64,12 @@ void CheckFields(const lrpolicy::AdaptivePolicyRow& row, unsigned given) {
 }
 
 void CheckFeedback(const lrpolicy::AdaptivePolicyRow& row, const SolverParameter& param) {
-  if (row.feedback != lrpolicy::Feedback::kTestLoss || param.test_interval() > 0) return;
+  if (row.feedback != lrpolicy::Feedback::kTestLoss) return;
+  if (param.test_iter_size() > 0 && param.test_iter(0) < 1) {
+    throw lrpolicy::InputError(Quoted(row) + " observes the loss of each test pass, and test_iter leaves it no batch",
+                               std::to_string(param.test_iter(0)), "give test_iter the batches of the test set");
+  }
+  if (param.test_interval() > 0) return;
   throw lrpolicy::InputError(Quoted(row) + " observes the loss of each test pass, and test_interval is not set", "",
                              "add for example  test_interval: 500  (the iterations of an epoch), and test_iter");
 }
@@ -72,12 +77,17 @@ void CheckFeedback(const lrpolicy::AdaptivePolicyRow& row, const SolverParameter
 void CheckTlrInCaffe(const SolverParameter& param) {
   const Nested& nested = param.lr_policy_param();
   if (nested.variant() == "naive") {
-    throw lrpolicy::InputError("variant \"naive\" needs a second pass over each batch, which Caffe's data layers do not"
-                               " give", "", "take variant \"efficient\", or train with lrpolicy's own engine");
+    throw lrpolicy::InputError(
+        "variant \"naive\" needs a second pass over each batch, which Caffe's data layers do not"
+        " give",
+        "", "take variant \"efficient\", or train with lrpolicy's own engine");
   }
   if (!nested.has_epoch() && nested.variant() != "hypergradient") {
     throw lrpolicy::InputError("policy \"tlr\" needs epoch, which Caffe cannot count in the data", "",
                                "add for example  lr_policy_param { epoch: 500 }  (the iterations of an epoch)");
+  }
+  if (nested.has_epoch() && nested.epoch() < 1) {
+    throw lrpolicy::InputError("epoch must be 1 or more", std::to_string(nested.epoch()));
   }
 }
 
