@@ -26,6 +26,7 @@ from lrpolicy.errors import InputError, NotAvailableError, RunError
 from lrpolicy.metrics import evaluate
 from lrpolicy.policies import Policy
 from lrpolicy.records import Evaluation, Protocol, Split, TrialStatus
+from lrpolicy.stateful import AdaptivePolicy
 
 TESTS = "test_iter: 4 test_interval: 10 momentum: 0.9"
 FIELDS = f"{TESTS} display: 5"
@@ -317,6 +318,20 @@ def test_wrong_input(engine: CaffeEngine, tmp_path: Path) -> None:
     ]:
         with pytest.raises(InputError, match=message):
             engine.train(wrong, Recorder())
+
+
+def test_a_snapshot_of_another_policy(engine: CaffeEngine, tmp_path: Path) -> None:
+    seq3, aslr = AdaptivePolicy("seq3", base_lr=0.1), AdaptivePolicy("aslr", base_lr=0.1)
+    solver = digits_solver(tmp_path, FIELDS)
+    for schedule, made_with in [(seq3, 'lr_policy "seq3"'), (Policy("fixed", base_lr=0.1), "another policy")]:
+        recorder = Recorder()
+        job = TrainingJob(solver, max_iter=4, test_interval=2, schedule=schedule, snapshot_prefix=tmp_path / "s")
+        engine.train(job, recorder)
+        again = replace(job, max_iter=6, schedule=aslr, resume=recorder.snapshots[-1])
+        pattern = f'_iter_4.solverstate: the snapshot was made with {made_with}, got "aslr"'
+        with pytest.raises(InputError, match=pattern):
+            engine.train(again, Recorder())
+        assert engine.train(replace(again, schedule=schedule), Recorder()).iterations == 6
 
 
 def test_a_policy_that_the_binary_does_not_know(

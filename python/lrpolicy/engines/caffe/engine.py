@@ -19,7 +19,7 @@ from lrpolicy.engines.caffe.evaluation import measure
 from lrpolicy.engines.caffe.process import CaffeProcess
 from lrpolicy.engines.caffe.prototxts import TestNet
 from lrpolicy.engines.caffe.served import Part, Served
-from lrpolicy.engines.caffe.snapshots import Snapshots
+from lrpolicy.engines.caffe.snapshots import Snapshots, check_policy
 from lrpolicy.engines.caffe.training import Due, Training
 from lrpolicy.engines.description import Phases, describe_network, load_data
 from lrpolicy.errors import InputError, RunError, did_you_mean
@@ -56,7 +56,7 @@ class CaffeEngine:
     def train(self, job: TrainingJob, observer: Observer) -> TrialOutcome:
         """Train a job. Raises InputError for wrong input and RunError where Caffe fails or is killed."""
         policy = _policy(job, self._binary)
-        start, phases = _start(job), Phases.of(job.solver)
+        start, phases = _start(job, policy), Phases.of(job.solver)
         run = Path(tempfile.mkdtemp(dir=self._home()))
         try:
             served = self._serve(job, phases, start)
@@ -232,7 +232,7 @@ def _with_epoch(policy: AnyPolicy, examples: int, batch: int) -> AnyPolicy:
     return AdaptivePolicy(policy.name, **parameters, epoch=math.ceil(examples / batch))
 
 
-def _start(job: TrainingJob) -> int:
+def _start(job: TrainingJob, policy: AnyPolicy) -> int:
     """The updates done before. Raises InputError for options that Caffe or this machine would not take."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", job.device):
         raise InputError(f'device "{job.device}" is unknown', remedy="take cpu, cuda or cuda:N")
@@ -244,7 +244,9 @@ def _start(job: TrainingJob) -> int:
         check_folder(job.snapshot_prefix)
     if job.resume is None:
         return 0
-    start, end = read_state(job.resume).iter, _max_iter(job)
+    state, end = read_state(job.resume), _max_iter(job)
+    check_policy(job.resume, state, policy)
+    start = state.iter
     if start >= end:
         rule = f"nothing is left to train up to max_iter ({end})"
         got, remedy = f"a snapshot of iteration {start}", "give a larger max_iter (--max-iter)"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lrpolicy.caffemodel import read_state, write_state
+from lrpolicy.caffemodel import SolverState, read_state, write_state
+from lrpolicy.errors import InputError
 from lrpolicy.prototxt import files
+from lrpolicy.stateful import AdaptivePolicy, AnyPolicy
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,18 @@ class Snapshots:
         for path in self.folder.glob("snapshot_iter_*"):
             if self.iteration_of(path) < latest and self.iteration_of(path) != best:
                 path.unlink()
+
+
+def check_policy(path: Path, state: SolverState, policy: AnyPolicy) -> None:
+    """Raises InputError where a policy that observes the training would go on from another's state."""
+    if not isinstance(policy, AdaptivePolicy):
+        return
+    try:
+        kept = json.loads(state.extra or b"{}")
+        made_with = kept.get("engine", kept.get("caffe", {})).get("lr_policy")
+    except (ValueError, AttributeError):
+        raise InputError("the policy's state is damaged", where=str(path)) from None
+    if made_with != policy.name:
+        other = "another policy" if made_with is None else f'lr_policy "{made_with}"'
+        remedy = "resume with that, or start from its weights with --weights FILE.caffemodel"
+        raise InputError(f"the snapshot was made with {other}", where=str(path), got=f'"{policy.name}"', remedy=remedy)
