@@ -97,7 +97,7 @@ gpu-build:
 	cmake --build build/gpu/cmake --parallel
 
 caffe:  ## build a Caffe that knows every policy (minutes; CAFFE_SRC=DIR: from a copy of that tree)
-	@PYTHON=$(PYTHON) CAFFE_SRC='$(CAFFE_SRC)' sh caffe_patch/build_caffe.sh
+	@PYTHON=$(PYTHON) sh caffe_patch/build_caffe.sh
 
 bench: setup  ## run the benchmarks
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

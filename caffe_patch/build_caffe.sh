@@ -108,6 +108,8 @@ compile() {
 if [ -n "${CAFFE_SRC:-}" ]; then
     [ -d "$CAFFE_SRC" ] || { say "CAFFE_SRC=$CAFFE_SRC is not a folder" >&2; exit 2; }
     CAFFE_SRC=$(cd "$CAFFE_SRC" && pwd)
+    proto=src/caffe/proto/caffe.proto
+    [ -f "$CAFFE_SRC/$proto" ] || { say "$CAFFE_SRC is not a Caffe source tree: it has no $proto" >&2; exit 2; }
     source=$(fingerprint "$CAFFE_SRC")
 else
     source="Debian $debian_release"

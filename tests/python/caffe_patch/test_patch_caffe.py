@@ -313,6 +313,7 @@ def test_build_refuses_what_is_no_caffe_and_leaves_it_alone(tmp_path: Path) -> N
     assert refused.returncode == 2
     assert "is not a Caffe source tree: it has no src/caffe" in refused.stderr
     assert contents(theirs) == {"CMakeLists.txt": b"project(Other)\n"}
+    assert not (tmp_path / "out").exists(), "what is no Caffe was copied"
     environment["CAFFE_SRC"] = str(tmp_path / "nowhere")
     refused = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stderr) == (2, f"make caffe: CAFFE_SRC={tmp_path}/nowhere is not a folder\n")
