@@ -142,6 +142,7 @@ def test_a_resume_goes_on_bit_for_bit(caffe: Caffe, tmp_path: Path, text: str, s
             TLRS["gradient per tensor"],
             "this state belongs to another list of tensors, got 1 rates for 4",
         ),
+        (TLRS["gradient"], TLRS["displacement"], 'the snapshot was made with source "gradient", got "displacement"'),
     ],
 )
 def test_a_state_of_another_policy_is_refused(

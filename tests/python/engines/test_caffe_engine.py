@@ -323,12 +323,12 @@ def test_wrong_input(engine: CaffeEngine, tmp_path: Path) -> None:
 def test_a_snapshot_of_another_policy(engine: CaffeEngine, tmp_path: Path) -> None:
     seq3, aslr = AdaptivePolicy("seq3", base_lr=0.1), AdaptivePolicy("aslr", base_lr=0.1)
     solver = digits_solver(tmp_path, FIELDS)
-    for schedule, made_with in [(seq3, 'lr_policy "seq3"'), (Policy("fixed", base_lr=0.1), "another policy")]:
+    for schedule, made_with in [(seq3, "lr_policy seq3"), (Policy("fixed", base_lr=0.1), "another policy")]:
         recorder = Recorder()
         job = TrainingJob(solver, max_iter=4, test_interval=2, schedule=schedule, snapshot_prefix=tmp_path / "s")
         engine.train(job, recorder)
         again = replace(job, max_iter=6, schedule=aslr, resume=recorder.snapshots[-1])
-        pattern = f'_iter_4.solverstate: the snapshot was made with {made_with}, got "aslr"'
+        pattern = f"_iter_4.solverstate: the snapshot was made with {made_with}, got aslr; resume with that"
         with pytest.raises(InputError, match=pattern):
             engine.train(again, Recorder())
         assert engine.train(replace(again, schedule=schedule), Recorder()).iterations == 6

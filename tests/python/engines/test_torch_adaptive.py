@@ -321,6 +321,12 @@ def test_the_state_of_another_policy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the snapshot has no state of tlr: it was made with another policy; start"):
         resume(POLICIES["tlr"], path)
     path = snapshot(POLICIES["tlr"])
+    state = read_state(path)
+    with pytest.raises(InputError, match=r"s_iter_4.solverstate: the snapshot was made with source \w+, got \w+; res"):
+        resume(TLR % 'source: "gradient"', path)
+    assert b'"source": "displacement", ' in state.extra
+    write_state(path, replace(state, extra=state.extra.replace(b'"source": "displacement", ', b"")))
+    resume(POLICIES["tlr"], path)  # as a snapshot of before it was kept
     with pytest.raises(InputError, match=r"s_iter_4.solverstate: this state has 1 rates|another list of tensors"):
         resume(POLICIES["tlr per tensor"], path)
 

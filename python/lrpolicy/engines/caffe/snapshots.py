@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lrpolicy.caffemodel import SolverState, read_state, write_state
+from lrpolicy.engines.identity import check_identity, identity
 from lrpolicy.errors import InputError
 from lrpolicy.prototxt import files
-from lrpolicy.stateful import AdaptivePolicy, AnyPolicy
+from lrpolicy.stateful import AnyPolicy
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,12 @@ class Snapshots:
 
 def check_policy(path: Path, state: SolverState, policy: AnyPolicy) -> None:
     """Raises InputError where a policy that observes the training would go on from another's state."""
-    if not isinstance(policy, AdaptivePolicy):
+    wanted = identity(policy)
+    if not wanted:
         return
     try:
         kept = json.loads(state.extra or b"{}")
-        made_with = kept.get("engine", kept.get("caffe", {})).get("lr_policy")
-    except (ValueError, AttributeError):
+        made_with = dict(kept.get("engine", kept.get("caffe", {})))
+    except (ValueError, TypeError, AttributeError):
         raise InputError("the policy's state is damaged", where=str(path)) from None
-    if made_with != policy.name:
-        other = "another policy" if made_with is None else f'lr_policy "{made_with}"'
-        remedy = "resume with that, or start from its weights with --weights FILE.caffemodel"
-        raise InputError(f"the snapshot was made with {other}", where=str(path), got=f'"{policy.name}"', remedy=remedy)
+    check_identity(made_with, wanted, path)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lrpolicy.caffemodel import Array, SolverState, fit, read_state, read_weights, write_state, write_weights
 from lrpolicy.engines.base import TrainingJob
+from lrpolicy.engines.identity import check_identity, identity
 from lrpolicy.engines.torch.net import Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
 from lrpolicy.engines.torch.windows import Windows
@@ -21,7 +22,6 @@ from lrpolicy.live import LiveSchedule
 from lrpolicy.policies import Policy
 from lrpolicy.prototxt import files
 from lrpolicy.prototxt.messages import enum_name
-from lrpolicy.stateful import AdaptivePolicy
 
 _DAMAGED = "lrpolicy's own part of the snapshot is damaged"
 
@@ -132,26 +132,23 @@ class Snapshots:
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a resumed training to be the same training."""
-        same = {"seed": self.job.seed, "protocol": str(self.job.protocol)}
-        policy = self.job.schedule or self.job.solver.policy
-        return same | ({"lr_policy": policy.name} if isinstance(policy, AdaptivePolicy) else {})
+        policy = identity(self.job.schedule or self.job.solver.policy)
+        return {"seed": self.job.seed, "protocol": str(self.job.protocol)} | policy
 
     def _progress(self, by_engine: Any, by_caffe: Any, path: Path) -> Progress:
         """What this engine added to the policy's state, or a patched Caffe; one without the patch adds nothing."""
-        identity = self._identity()
+        wanted = self._identity()
         try:
             if by_engine is not None:
                 made_with, progress = by_engine, Progress(**by_engine["progress"])
             elif by_caffe is not None:
                 made_with, progress = by_caffe, Progress([float(loss) for loss in by_caffe["window"]], 0.0, 0, 0.0)
-                identity = {name: value for name, value in identity.items() if name == "lr_policy"}
+                wanted = identity(self.job.schedule or self.job.solver.policy)
             else:
                 return Progress([], 0.0, 0, 0.0)
         except (KeyError, TypeError, ValueError):
             raise InputError(_DAMAGED, where=str(path)) from None
-        for name, value in identity.items():
-            if made_with.get(name) != value:
-                raise InputError(f"the snapshot was made with {name} {made_with.get(name)}", where=str(path), got=value)
+        check_identity(made_with, wanted, path)
         return progress
 
     def _restore_policy(

@@ -51,7 +51,7 @@ class LivePolicy {
   std::string State() const;
 
   /// Take over a `State` that comes with so many buffers, after `iter` updates. Aborts, naming the file, for an empty
-  /// one, that of another policy, or of another net.
+  /// one, that of another policy or source, or of another net.
   void Restore(const std::string& state, int buffer_count, int iter, const std::string& file);
 
   /// Blobs that a snapshot keeps; a restore fills them from outside.
@@ -62,6 +62,7 @@ class LivePolicy {
   virtual void HearTrainLoss(int iter, double smoothed) {}
   virtual void HearTestLoss(double loss) {}
   virtual const char* schedule() const = 0;
+  virtual std::string source() const { return ""; }  // what `buffers` accumulate, where that may be one or another
   virtual void Save(StateWriter* writer) const = 0;
   virtual void Load(const StateReader& reader) = 0;
 

@@ -24,6 +24,7 @@ class LiveTlr : public LivePolicy<Dtype> {
 
  protected:
   virtual const char* schedule() const { return "tlr"; }
+  virtual std::string source() const { return moves_first() ? "displacement" : "gradient"; }
   virtual void Save(StateWriter* writer) const;
   virtual void Load(const StateReader& reader);
 

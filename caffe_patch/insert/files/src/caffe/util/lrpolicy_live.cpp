@@ -15,6 +15,12 @@ double LossOf(const Net<Dtype>& net, Dtype total) {
   return total;
 }
 
+void CheckMadeWith(const std::string& name, const std::string& kept, const std::string& wanted) {
+  if (kept == wanted) return;
+  throw lrpolicy::InputError("the snapshot was made with " + name + " \"" + kept + "\"", "\"" + wanted + "\"",
+                             "resume with that, or start from the weights with --weights=FILE.caffemodel");
+}
+
 }  // namespace
 
 template <typename Dtype>
@@ -52,6 +58,7 @@ std::string LivePolicy<Dtype>::State() const {
   Save(&writer);
   writer.Open("caffe");
   writer.Text("lr_policy", lr_policy_);
+  if (!source().empty()) writer.Text("source", source());
   writer.Reals("window", std::vector<double>(losses_.begin(), losses_.end()));
   writer.Close();
   return writer.Finish();
@@ -68,14 +75,13 @@ void LivePolicy<Dtype>::Restore(const std::string& state, int buffer_count, int 
     const StateReader reader(state);
     // lrpolicy's own engine adds its part under "engine". It tests before it saves, Caffe after.
     const bool by_engine = reader.Has("engine");
-    const std::string other = reader.Text(by_engine ? "engine.lr_policy" : "caffe.lr_policy");
-    if (other != lr_policy_) {
-      throw lrpolicy::InputError("the snapshot was made with lr_policy \"" + other + "\"", "\"" + lr_policy_ + "\"",
-                                 "resume with that, or start from the weights with --weights=FILE.caffemodel");
-    }
+    const std::string part = by_engine ? "engine." : "caffe.";
+    CheckMadeWith("lr_policy", reader.Text(part + "lr_policy"), lr_policy_);
+    // Snapshots of before do not keep it.
+    if (reader.Has(part + "source")) CheckMadeWith("source", reader.Text(part + "source"), source());
     reader.Expect(schedule());
     Load(reader);
-    TakeWindow(reader, by_engine ? "engine.progress.window" : "caffe.window");
+    TakeWindow(reader, part + (by_engine ? "progress.window" : "window"));
     if (buffer_count != static_cast<int>(buffers_.size())) {
       throw lrpolicy::InputError("lr_policy \"" + lr_policy_ + "\" has " + std::to_string(buffers_.size()) +
                                      " blobs of its own for this net",

@@ -77,10 +77,8 @@ void CheckFeedback(const lrpolicy::AdaptivePolicyRow& row, const SolverParameter
 void CheckTlrInCaffe(const SolverParameter& param) {
   const Nested& nested = param.lr_policy_param();
   if (nested.variant() == "naive") {
-    throw lrpolicy::InputError(
-        "variant \"naive\" needs a second pass over each batch, which Caffe's data layers do not"
-        " give",
-        "", "take variant \"efficient\", or train with lrpolicy's own engine");
+    throw lrpolicy::InputError("variant \"naive\" needs a second pass over each batch, which Caffe's data layers do not"
+                               " give", "", "take variant \"efficient\", or train with lrpolicy's own engine");
   }
   if (!nested.has_epoch() && nested.variant() != "hypergradient") {
     throw lrpolicy::InputError("policy \"tlr\" needs epoch, which Caffe cannot count in the data", "",
