@@ -58,7 +58,7 @@ from lrpolicy.records import Protocol, Task
 from lrpolicy.reports.gather import steering_split
 from lrpolicy.reports.results import parameters_text, results_folder, write_results
 from lrpolicy.reports.standings import standings_json, standings_table
-from lrpolicy.verdict import judge
+from lrpolicy.verdict import Verdict, judge
 
 EXAMPLES = examples(
     "lrpolicy tune digits",
@@ -183,20 +183,12 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
         database.finish_run(run, RunState.COMPLETED)
     verdict = judge(ranking, plan.goal, np.random.default_rng(0))
     if as_json:
-        print_json(
-            {
-                "run": run,
-                "database": database.where,
-                "files": {name: str(path) for name, path in vars(files).items()},
-                "goal": plan.goal.name,
-                "target": plan.goal.target,
-                "range_from": settings.range_from,
-                "leaders_from": settings.leaders_from,
-                "iterations": evaluator.spent(),
-                "ranking": standings_json(verdict),
-                "not_promoted": [_unranked_json(left) for left in evaluator.not_promoted],
-            }
-        )
+        where = {
+            "run": run,
+            "database": database.where,
+            "files": {name: str(path) for name, path in vars(files).items()},
+        }
+        print_json(where | _found_json(settings, evaluator, verdict))
         return
     click.echo(f"{title}, ranked under {plan.goal.name}: {plan.goal.words}")
     screen = console()
@@ -217,6 +209,18 @@ def _warmed(settings: Settings, database: Database, task: Task, setting: Setting
     if settings.policies is not None or leaders is None:
         return settings
     return replace(settings, leaders=leaders.functions, leaders_from=str(leaders))
+
+
+def _found_json(settings: Settings, evaluator: Evaluator, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "goal": verdict.goal.name,
+        "target": verdict.goal.target,
+        "range_from": settings.range_from,
+        "leaders_from": settings.leaders_from,
+        "iterations": evaluator.spent(),
+        "ranking": standings_json(verdict),
+        "not_promoted": [_unranked_json(left) for left in evaluator.not_promoted],
+    }
 
 
 def _unranked_json(left: NotPromoted) -> dict[str, Any]:
