@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,25 @@ def identity(policy: object) -> dict[str, str]:
         return {}
     source = {"source": str(policy.parameters.get("source", "displacement"))} if policy.name == "tlr" else {}
     return {"lr_policy": policy.name} | source
+
+
+def own_part(extra: bytes, path: Path) -> dict[str, Any]:
+    """lrpolicy's own part of a .solverstate: the policy's state, and what "engine" (ours) or "caffe" adds to it.
+
+    Raises InputError, naming the file, where it is damaged.
+    """
+    try:
+        values = json.loads(extra) if extra else {}
+    except ValueError:
+        raise damaged(path) from None
+    if not isinstance(values, dict):
+        raise damaged(path)
+    return values
+
+
+def damaged(path: Path) -> InputError:
+    """The error of a snapshot whose own part cannot be read."""
+    return InputError("lrpolicy's own part of the snapshot is damaged", where=str(path))
 
 
 def check_identity(kept: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:

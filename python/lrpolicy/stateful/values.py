@@ -48,13 +48,13 @@ class State:
         if not isinstance(values, Mapping):
             raise InputError(f"the state of {cls.schedule} is a mapping", got=repr(values))
         values = cls.completed(values)
-        expected: dict[str, object] = {"schedule": cls.schedule, "version": cls.version}
-        for key, wanted in expected.items():
-            if values.get(key) != wanted:
-                whose = "" if key == "schedule" else f"{cls.schedule} "
-                raise InputError(f"this is no {whose}state of {key} {wanted}", got=f"{key} {values.get(key)}")
+        schedule, version = values.get("schedule"), values.get("version")
+        if schedule != cls.schedule:
+            raise InputError(f"this is no state of schedule {cls.schedule}", got=f"schedule {schedule}")
+        if version != cls.version:
+            raise InputError(f"this is no {cls.schedule} state of version {cls.version}", got=f"version {version}")
         kinds = {field.name: str(field.type) for field in fields(cls)}  # type: ignore[arg-type]
-        for name in sorted({*kinds, *expected} ^ set(values)):
+        for name in sorted({*kinds, "schedule", "version"} ^ set(values)):
             trouble = "has no field" if name in values else "lacks the field"
             raise InputError(f'this {cls.schedule} state {trouble} "{name}"')
         return cls(**{name: _typed(name, kind, values[name]) for name, kind in kinds.items()})

@@ -15,7 +15,7 @@ import pytest
 from engine_support import Recorder, digits_solver
 
 from lrpolicy import sweeps
-from lrpolicy.caffemodel import read_state, read_weights
+from lrpolicy.caffemodel import read_state, read_weights, write_state
 from lrpolicy.datasets import open_dataset, read_lmdb, write_lmdb
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
@@ -332,6 +332,11 @@ def test_a_snapshot_of_another_policy(engine: CaffeEngine, tmp_path: Path) -> No
         with pytest.raises(InputError, match=pattern):
             engine.train(again, Recorder())
         assert engine.train(replace(again, schedule=schedule), Recorder()).iterations == 6
+    state = read_state(recorder.snapshots[-1])
+    for extra in (b'{"schedule"', b"[]", b'{"caffe": 1}'):
+        write_state(recorder.snapshots[-1], replace(state, extra=extra))
+        with pytest.raises(InputError, match=r"_iter_4.solverstate: lrpolicy's own part of the snapshot is damaged"):
+            engine.train(again, Recorder())
 
 
 def test_a_policy_that_the_binary_does_not_know(

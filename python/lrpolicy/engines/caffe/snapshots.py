@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lrpolicy.caffemodel import SolverState, read_state, write_state
-from lrpolicy.engines.identity import check_identity, identity
-from lrpolicy.errors import InputError
+from lrpolicy.engines.identity import check_identity, damaged, identity, own_part
 from lrpolicy.prototxt import files
 from lrpolicy.stateful import AnyPolicy
 
@@ -58,12 +56,9 @@ class Snapshots:
 
 def check_policy(path: Path, state: SolverState, policy: AnyPolicy) -> None:
     """Raises InputError where a policy that observes the training would go on from another's state."""
-    wanted = identity(policy)
-    if not wanted:
-        return
-    try:
-        kept = json.loads(state.extra or b"{}")
-        made_with = dict(kept.get("engine", kept.get("caffe", {})))
-    except (ValueError, TypeError, AttributeError):
-        raise InputError("the policy's state is damaged", where=str(path)) from None
-    check_identity(made_with, wanted, path)
+    if wanted := identity(policy):
+        kept = own_part(state.extra, path)
+        made_with = kept.get("engine", kept.get("caffe", {}))
+        if not isinstance(made_with, dict):
+            raise damaged(path)
+        check_identity(made_with, wanted, path)

@@ -81,11 +81,10 @@ class Training:
                     return
                 process.stop()
         failure = process.failure()
-        if not (failure or self.done):
-            failure = "caffe stopped before its end, as it does on SIGINT"
-        if failure and not self._stopping:
-            raise RunError(f"{failure} (after {self.iterations} of {self.due.max_iter} iterations)")
-        if not process.failure():
+        if not self._stopping and (failure or not self.done):
+            reason = failure or "caffe stopped before its end, as it does on SIGINT"
+            raise RunError(f"{reason} (after {self.iterations} of {self.due.max_iter} iterations)")
+        if not failure:
             self._settle_snapshot()
         self._stopwatch(False)
 

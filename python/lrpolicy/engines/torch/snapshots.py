@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lrpolicy.caffemodel import Array, SolverState, fit, read_state, read_weights, write_state, write_weights
 from lrpolicy.engines.base import TrainingJob
-from lrpolicy.engines.identity import check_identity, identity
+from lrpolicy.engines.identity import check_identity, damaged, identity, own_part
 from lrpolicy.engines.torch.net import Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
 from lrpolicy.engines.torch.windows import Windows
@@ -22,8 +22,6 @@ from lrpolicy.live import LiveSchedule
 from lrpolicy.policies import Policy
 from lrpolicy.prototxt import files
 from lrpolicy.prototxt.messages import enum_name
-
-_DAMAGED = "lrpolicy's own part of the snapshot is damaged"
 
 
 @dataclass
@@ -88,7 +86,7 @@ class Snapshots:
         if len(state.history) != len(history):
             rule = f"an optimizer of type {self.job.solver.solver_type} has {len(history)} history blobs for this net"
             raise InputError(rule, where=str(path), got=len(state.history))
-        values = _values(state.extra, path)
+        values = own_part(state.extra, path)
         by_engine, by_caffe = values.pop("engine", None), values.pop("caffe", None)
         if self.live is not None:
             self._restore_policy(self.live, values, state.policy_history, path)
@@ -147,7 +145,7 @@ class Snapshots:
             else:
                 return Progress([], 0.0, 0, 0.0)
         except (KeyError, TypeError, ValueError):
-            raise InputError(_DAMAGED, where=str(path)) from None
+            raise damaged(path) from None
         check_identity(made_with, wanted, path)
         return progress
 
@@ -174,17 +172,6 @@ class Snapshots:
         policy = self.job.schedule or self.job.solver.policy
         steps = policy.parameters.get("stepvalue", ()) if isinstance(policy, Policy) else ()
         return sum(step < iteration for step in steps) if isinstance(steps, tuple) else 0
-
-
-def _values(extra: bytes, path: Path) -> dict[str, Any]:
-    """lrpolicy's own part: the policy's state, and under "engine" what this engine adds."""
-    try:
-        values = json.loads(extra) if extra else {}
-    except ValueError:
-        raise InputError(_DAMAGED, where=str(path)) from None
-    if not isinstance(values, dict):
-        raise InputError(_DAMAGED, where=str(path))
-    return values
 
 
 def _beside(state: Path, learned_net: str) -> Path:
