@@ -23,7 +23,7 @@ HEAD = "20261128 06:48:59.689680 11219"
         (f"I{HEAD} solver.cpp:239] Iteration 7 (3 iter/s, 0s/1 iters), loss = inf", log.Loss(7, math.inf)),
         (f"I{HEAD} sgd_solver.cpp:112] Iteration 100, lr = 0.00992565", log.Rate(100, 0.00992565)),
         (f"I{HEAD} solver.cpp:347] Iteration 500, Testing net (#0)", log.TestBegan(500)),
-        (f"I{HEAD} solver.cpp:347] Iteration 500, Testing net (#1)", log.Other()),
+        (f"I{HEAD} solver.cpp:347] Iteration 500, Testing net (#1)", None),
         (f"I{HEAD} solver.cpp:414]     Test net output #0: accuracy = 0.9762", log.TestOutput("accuracy", 0.9762)),
         (
             f"I{HEAD} solver.cpp:414]     Test net output #1: loss = 1.5e-05 (* 1 = 1.5e-05 loss)",
@@ -37,7 +37,8 @@ HEAD = "20261128 06:48:59.689680 11219"
             f"I{HEAD} sgd_solver.cpp:283] Snapshotting solver state to HDF5 file x_iter_5.solverstate.h5",
             log.Saving(Path("x_iter_5.solverstate.h5")),
         ),
-        (f"I{HEAD} solver.cpp:310] Iteration 600, loss = 0.1", log.Other()),
+        (f"I{HEAD} solver.cpp:310] Iteration 600, loss = 0.1", None),
+        (f"I{HEAD} data_layer.cpp:73] Restarting data prefetching from start.", None),
         (f"I{HEAD} caffe.cpp:251] Starting Optimization", log.Began()),
         (f"F{HEAD} solver.cpp:10] Check failed: a == b", None),
         ("    @     0x7fd7cc8851ed  google::LogMessage::Fail()", None),

@@ -46,17 +46,12 @@ class TestOutput:
 
 @dataclass(frozen=True)
 class Saving:
-    """A .solverstate is being written, its .caffemodel is complete; both are when the next line comes."""
+    """A .solverstate is being written, its .caffemodel is complete; both are when the next event comes."""
 
     state: Path
 
 
-@dataclass(frozen=True)
-class Other:
-    """Any other line of information."""
-
-
-Event = Began | Loss | Rate | TestBegan | TestOutput | Saving | Other
+Event = Began | Loss | Rate | TestBegan | TestOutput | Saving
 
 _LINE = re.compile(r"([IWEF])\d{4,8} [\d:.]+ +\d+ (\S+:\d+)\] (.*)")
 _NUMBER = r"(-?(?:[\d.]+(?:e[+-]?\d+)?|nan|inf))"
@@ -74,14 +69,17 @@ _KINDS: list[tuple[re.Pattern[str], Callable[..., Event]]] = [
 
 
 def parse(line: str) -> Event | None:
-    """The event that a line tells; None for what is no line of information (a banner, a stack trace)."""
+    """The event that a line tells; None for any other line.
+
+    Events are told by the solver's own thread. Other lines may come from the threads that read data, at any time.
+    """
     match = _LINE.fullmatch(line)
     if match is None or match[1] != "I":
         return None
     for pattern, make in _KINDS:
         if found := pattern.fullmatch(match[3]):
             return make(*found.groups())
-    return Other()
+    return None
 
 
 def fatal(line: str) -> str | None:

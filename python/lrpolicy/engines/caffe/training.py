@@ -168,7 +168,7 @@ class Training:
         self.snapshots.keep(self.best.iteration, measurement.iteration)
 
     def _settle_snapshot(self) -> None:
-        """Caffe has said something new: the snapshot that it was writing is complete."""
+        """The solver went on, or Caffe has ended: the snapshot that it was writing is complete."""
         if self._saving is None:
             return
         state, self._saving = self._saving, None
