@@ -1,7 +1,7 @@
 """The compiled core. `lrpolicy.policies` is its public face."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ class PolicyCore:
     def rate(self, t: SupportsIndex, /) -> float: ...
     def _fill_range(self, first: int, stride: int, out: NDArray[Any]) -> None: ...
     def _fill_array(self, ts: NDArray[np.int64], out: NDArray[Any]) -> None: ...
+
+_Type = TypeVar("_Type", bound=type[PolicyCore])
+
+def with_own_rate(type: _Type) -> _Type: ...
 
 class PolicyStepper:
     t: int

@@ -149,6 +149,7 @@ def read_settings(parts: Iterable[str], *, where: str) -> dict[str, Any]:
     return assignments(parts, _KINDS, where=where)
 
 
+@_core.with_own_rate
 class Policy(_core.PolicyCore):
     """One learning-rate policy with its parameters: a pure, immutable, hashable function of the iteration.
 

@@ -96,6 +96,17 @@ TEST(FillRates, ThreadsKeepTheBits) {
   }
 }
 
+TEST(FillRates, ThreadsShareALongPeriodAndItsRepetition) {
+  constexpr std::int64_t kLong = 700000;
+  for (const char* name : {"tri", "cos"}) {
+    const NamedPolicy policy(name, "base_lr=0.01 max_lr=0.06 stepsize=140001 start=150001");
+    std::vector<double> expected(kLong), actual(kLong);
+    lrpolicy_fill_rates_reference(&*policy, 11, 1, kLong, expected.data());
+    lrpolicy_fill_rates_simd(&*policy, 11, 1, kLong, actual.data());
+    expect_same_bits(expected, actual, name);
+  }
+}
+
 TEST(FillRates, SingleRatesAreTheSameOnEveryInstructionSet) {
   for (const auto& each : one_of_each()) {
     const NamedPolicy policy(each.first, each.second);

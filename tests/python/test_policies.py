@@ -8,12 +8,13 @@ import json
 import pickle
 import subprocess
 import sys
+from typing import SupportsIndex
 
 import numpy as np
 import pytest
 
 import lrpolicy
-from lrpolicy import InputError, Policy
+from lrpolicy import InputError, Policy, _core
 from lrpolicy.policies import ADAPTIVE_POLICIES, PARAMETERS, POLICIES, canonical_name
 from lrpolicy.schedules import Schedule
 
@@ -105,6 +106,19 @@ def test_many_rates_are_the_single_rates_bit_for_bit(name: str) -> None:
 def test_iterations_may_be_any_whole_number_type() -> None:
     for t in (2000, np.int32(2000), np.uint64(2000), np.array(2000)):
         assert TRI2.rate(t) == 0.06
+
+
+def test_rate_is_a_method_of_the_policys_own_type() -> None:
+    """CPython's shortest way to a method; a subclass still inherits it, or has its own."""
+
+    class Halved(Policy):
+        def rate(self, t: SupportsIndex, /) -> float:
+            return super().rate(t) / 2
+
+    assert vars(Policy)["rate"].__objclass__ is Policy
+    assert Halved("tri2", base_lr=0.01, max_lr=0.06, stepsize=2000).rate(2000) == 0.03
+    with pytest.raises(TypeError, match="subclass of PolicyCore"):
+        _core.with_own_rate(int)  # type: ignore[type-var]
 
 
 def test_rates_go_into_memory_of_the_caller() -> None:

@@ -57,24 +57,6 @@ void fill_steps(const Policy& p, std::int64_t first, std::int64_t count, Real* o
   }
 }
 
-// Computes one period and copies it, a few copies at a time and each block of it into all of them while it is in the
-// nearest cache: a whole period may not fit there.
-template <typename Real>
-void fill_repeating(const Policy& p, std::int64_t period, std::int64_t first, std::int64_t count, Real* out) {
-  constexpr std::int64_t kBlock = 1000, kCopies = 4;
-  if (period < kBlock) period *= kBlock / period;  // a copy of whole periods, worth its call
-  fill_each(p, first, 1, std::min(period, count), out);
-  for (std::int64_t group = period; group < count; group += kCopies * period) {
-    const std::int64_t end = std::min(count, group + kCopies * period);
-    for (std::int64_t begin = 0; begin < period; begin += kBlock) {
-      const std::int64_t width = std::min(kBlock, period - begin);
-      for (std::int64_t at = group + begin; at < end; at += period) {
-        std::copy_n(out + begin, std::min(width, end - at), out + at);
-      }
-    }
-  }
-}
-
 template <typename Real>
 void fill_rates(const Policy& p, std::int64_t first, std::int64_t stride, std::int64_t count, Real* out) {
   if (stride < 0) {
@@ -84,16 +66,8 @@ void fill_rates(const Policy& p, std::int64_t first, std::int64_t stride, std::i
   std::int64_t since = first - p.parameters.start;
   for (; since < 0 && count > 0; since += stride, --count) *out++ = static_cast<Real>(p.parameters.base_lr);
   if (stride != 1) return fill_each(p, since, stride, count, out);
-  switch (kPolicies[p.row].pattern) {
-    case Pattern::kSteps:
-      return fill_steps(p, since, count, out);
-    case Pattern::kRepeatsAfterL:
-      return fill_repeating(p, p.parameters.stepsize, since, count, out);
-    case Pattern::kRepeatsAfterTwoL:
-      return fill_repeating(p, 2 * p.parameters.stepsize, since, count, out);
-    default:
-      return fill_each(p, since, 1, count, out);
-  }
+  if (kPolicies[p.row].pattern == Pattern::kSteps) return fill_steps(p, since, count, out);
+  fill_each(p, since, 1, count, out);
 }
 
 }  // namespace
