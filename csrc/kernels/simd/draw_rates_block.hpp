@@ -71,20 +71,35 @@ inline Doubles rates_of(Decimal center, Doubles u) {
   return center.exponent < 0 ? digits / power_of_ten(-center.exponent) : digits * power_of_ten(center.exponent);
 }
 
+constexpr std::int64_t kRates = 4 * kWidth;
+
+// out[4 j + k] = lane j of rates[k].
+inline void store_woven(const Doubles (&rates)[4], double* out) {
+#if defined(__AVX512F__)
+  const __m512i lower = (__m512i)Longs{0, 8, 1, 9, 2, 10, 3, 11}, upper = (__m512i)Longs{4, 12, 5, 13, 6, 14, 7, 15};
+  const auto weave = [](Doubles a, __m512i lanes, Doubles b) { return (Doubles)_mm512_permutex2var_pd(a, lanes, b); };
+  const Doubles even[] = {weave(rates[0], lower, rates[2]), weave(rates[0], upper, rates[2])};
+  const Doubles odd[] = {weave(rates[1], lower, rates[3]), weave(rates[1], upper, rates[3])};
+  for (int j = 0; j < 2; ++j) {
+    const Doubles woven[] = {weave(even[j], lower, odd[j]), weave(even[j], upper, odd[j])};
+    std::memcpy(out + 2 * j * kWidth, woven, sizeof(woven));
+  }
+#else
+  for (int i = 0; i < kRates; ++i) out[i] = rates[i % 4][i / 4];
+#endif
+}
+
 void draw_rates(Decimal center, std::uint64_t seed, std::uint64_t iteration, std::int64_t count, double* out) {
-  constexpr std::int64_t kRates = 4 * kWidth;
   for (std::int64_t first = 0; first < count; first += kRates) {
     const UniformVectors uniforms = uniforms_of(seed, iteration, static_cast<std::uint64_t>(first / 4));
-    double rates[4][kWidth];
-    for (int k = 0; k < 4; ++k) {
-      const Doubles four = rates_of(center, uniforms.u[k]);
-      std::memcpy(rates[k], &four, sizeof(four));
-    }
-    const std::int64_t wanted = std::min(kRates, count - first);
-    if (wanted == kRates) {
-      for (int i = 0; i < kRates; ++i) out[first + i] = rates[i % 4][i / 4];
+    Doubles rates[4];
+    for (int k = 0; k < 4; ++k) rates[k] = rates_of(center, uniforms.u[k]);
+    if (count - first >= kRates) {
+      store_woven(rates, out + first);
     } else {
-      for (std::int64_t i = 0; i < wanted; ++i) out[first + i] = rates[i % 4][i / 4];
+      double last[kRates];
+      store_woven(rates, last);
+      std::copy_n(last, count - first, out + first);
     }
   }
 }
