@@ -155,16 +155,17 @@ def read_solver(target: str) -> Solver:
 
 
 def data_folder(target: str, data: Path | None) -> Path | None:
-    """The folder of examples for TARGET: `--data`, else for a shipped set-up its folder in LRPOLICY_DATA.
+    """The folder of examples for TARGET: `--data` or LRPOLICY_DATA, or a shipped set-up's own folder in that.
 
     None where neither is there: the net's own sources are then read.
     """
     from lrpolicy import zoo
 
-    root = os.environ.get("LRPOLICY_DATA")
-    if data is None and root and target in zoo.names():
-        folder = Path(root) / target.partition("-")[0]
-        return folder if folder.is_dir() else None
+    if target in zoo.names():
+        root = data or os.environ.get("LRPOLICY_DATA")
+        folder = Path(root or "", target.partition("-")[0])
+        if root and os.path.isdir(folder):  # noqa: PTH112  (Path.is_dir raises where a folder above may not be entered)
+            return folder
     return data
 
 

@@ -193,6 +193,8 @@ def test_lrpolicy_data_serves_the_shipped_set_ups(tmp_path, monkeypatch):
     (tmp_path / "mnist").mkdir()
     monkeypatch.setenv("LRPOLICY_DATA", str(tmp_path))
     assert data_folder("mnist-lenet", None) == tmp_path / "mnist"
-    assert data_folder("mnist-lenet", tmp_path) == tmp_path
+    assert data_folder("mnist-lenet", tmp_path) == tmp_path / "mnist"
+    assert data_folder("mnist-lenet", tmp_path / "mnist") == tmp_path / "mnist"
+    assert data_folder("my_solver.prototxt", tmp_path) == tmp_path
     assert data_folder("cifar10-cnn3", None) is None  # no such folder there
     assert data_folder("my_solver.prototxt", None) is None
