@@ -65,9 +65,8 @@ void fill_rates(const Policy& p, std::int64_t first, std::int64_t stride, std::i
   }
   std::int64_t since = first - p.parameters.start;
   for (; since < 0 && count > 0; since += stride, --count) *out++ = static_cast<Real>(p.parameters.base_lr);
-  if (stride != 1) return fill_each(p, since, stride, count, out);
-  if (kPolicies[p.row].pattern == Pattern::kSteps) return fill_steps(p, since, count, out);
-  fill_each(p, since, 1, count, out);
+  if (stride == 1 && kPolicies[p.row].pattern == Pattern::kSteps) return fill_steps(p, since, count, out);
+  fill_each(p, since, stride, count, out);
 }
 
 }  // namespace

@@ -161,10 +161,10 @@ def data_folder(target: str, data: Path | None) -> Path | None:
     """
     from lrpolicy import zoo
 
-    if target in zoo.names():
-        root = data or os.environ.get("LRPOLICY_DATA")
-        folder = Path(root or "", target.partition("-")[0])
-        if root and os.path.isdir(folder):  # noqa: PTH112  (Path.is_dir raises where a folder above may not be entered)
+    root = data or os.environ.get("LRPOLICY_DATA")
+    if root and target in zoo.names():
+        folder = Path(root, target.partition("-")[0])
+        if os.path.isdir(folder):  # noqa: PTH112  (Path.is_dir raises where a folder above may not be entered)
             return folder
     return data
 
