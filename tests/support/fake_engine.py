@@ -13,6 +13,11 @@ from lrpolicy.engines.base import Observer, TrainingJob
 from lrpolicy.errors import InputError
 from lrpolicy.records import DatasetInfo, Evaluation, Measurement, NetworkInfo, Split, Task, TrialOutcome, TrialStatus
 
+# Options of `lrpolicy tune` for a short run with this engine.
+TUNE_FAKE = (
+    *("--engine", "support.fake_engine:FakeEngine", "--max-iter", "40"),
+    *("--candidates", "2", "--seeds", "2", "--cold"),
+)
 DATASET = DatasetInfo("toy", 900, 100, 100, 1, 8, 8, 10, "d0")
 
 

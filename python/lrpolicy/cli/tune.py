@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, astuple, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from click.core import ParameterSource
 
 from lrpolicy import zoo
 from lrpolicy.cli.common import (
@@ -31,13 +29,14 @@ from lrpolicy.cli.common import (
     waiting,
     wanted_goal,
 )
-from lrpolicy.cli.interruption import held, interrupted
+from lrpolicy.cli.interruption import held
 from lrpolicy.cli.progress import TuneProgress
+from lrpolicy.cli.tune_run import refuse_changes, running, unfinished
 from lrpolicy.cli.tune_settings import Settings, functions_named
 from lrpolicy.cli.versions import hardware, versions
 from lrpolicy.database import Database, RunState, Setting, connect
 from lrpolicy.engines import load_engine
-from lrpolicy.errors import InputError, RunError
+from lrpolicy.errors import InputError
 from lrpolicy.evaluator import (
     SEARCHES,
     Budget,
@@ -139,8 +138,8 @@ def tune(
     wanted_goal(options["goal"], options["top1"])
     with connect(dsn) as database:
         if resume:
-            run, settings = _unfinished(database, target)
-            _refuse_changes(click.get_current_context(), run, settings)
+            run, settings = unfinished(database, target)
+            refuse_changes(click.get_current_context(), run, settings)
         else:
             folder = data_folder(str(target), data)
             run, settings = None, Settings(str(target), None if folder is None else str(folder.resolve()), **options)
@@ -163,28 +162,23 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
         plan = settings.plan(solver)
     with naming("--budget"):  # one that is too small is said before the run
         expected(plan, iterations_per_epoch(task, setting_of(job)))
-    if run is None:
-        run = database.start_run(task, asdict(settings), versions=versions(), hardware=hardware())
-    else:
-        database.resume_run(run)
-    with _marked(run, database, out):
-        with LocalExecutor(settings.places) as executor, _going_on(run, database, out):
-            evaluator = Evaluator(job, task, plan, executor, database, run, settings.engine, places=settings.places)
+    with running(_begin(run, settings, task, database), database, out) as kept:
+        with LocalExecutor(settings.places) as executor, kept.going_on():
+            evaluator = Evaluator(job, task, plan, executor, database, kept.id, settings.engine, places=settings.places)
             _follow(evaluator, settings)
         ranking = evaluator.ranking()
         remedy = "--cold finds the range anew" if plan.range else "check the net and its data"
-        check_winner(ranking, more=f"; {_kept(run, database)}; {remedy}")
+        check_winner(ranking, more=f"; {kept}; {remedy}")
         title = f"{task.network.name} on {task.dataset.name}, {plan.max_iter} iterations"
-        key = database.find_run(run).key
-        with _going_on(run, database, out):
-            out = out or results_folder(_RESULTS / f"{Path(settings.target).stem}-{run}", key)
+        with kept.going_on():
+            out = out or results_folder(_RESULTS / f"{Path(settings.target).stem}-{kept.id}", kept.key)
             measured = evaluator.measurements()
-            files = write_results(out, key, title, solver, ranking, measured, plan.max_iter, job.protocol)
-        database.finish_run(run, RunState.COMPLETED)
+            files = write_results(out, kept.key, title, solver, ranking, measured, plan.max_iter, job.protocol)
+        database.finish_run(kept.id, RunState.COMPLETED)
     verdict = judge(ranking, plan.goal, np.random.default_rng(0))
     if as_json:
         where = {
-            "run": run,
+            "run": kept.id,
             "database": database.where,
             "files": {name: str(path) for name, path in vars(files).items()},
         }
@@ -196,7 +190,14 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
     for line in (*verdict.words(), *map(_unranked_text, evaluator.not_promoted), _spent_text(evaluator)):
         click.echo(line)
     click.echo(f"The winner as a solver: {files.winner}; the picture: {files.picture}")
-    click.echo(f"Everything is kept as run {run} in {database.where}; the files are in {out}/")
+    click.echo(f"Everything is kept as run {kept.id} in {database.where}; the files are in {out}/")
+
+
+def _begin(run: int | None, settings: Settings, task: Task, database: Database) -> Callable[[], int]:
+    """What begins this run of the database, or a new one, and gives its id."""
+    if run is None:
+        return partial(database.start_run, task, asdict(settings), versions=versions(), hardware=hardware())
+    return partial(database.resume_run, run)
 
 
 def _warmed(settings: Settings, database: Database, task: Task, setting: Setting) -> Settings:
@@ -257,37 +258,6 @@ def _follow(evaluator: Evaluator, settings: Settings) -> None:
             progress.show(event)
 
 
-@contextmanager
-def _marked(run: int, database: Database, out: Path | None) -> Iterator[None]:
-    """Mark the run when the `with` block does not get to its end."""
-    try:
-        yield
-    except BaseException as end:
-        outside = isinstance(end, KeyboardInterrupt | SystemExit | BrokenPipeError)  # the last two: no reader is left
-        database.finish_run(run, RunState.INTERRUPTED if outside else RunState.FAILED)
-        if not isinstance(end, KeyboardInterrupt):
-            raise
-        raise interrupted(end, f"; {_kept(run, database)}; {_again(out)}") from None
-
-
-@contextmanager
-def _going_on(run: int, database: Database, out: Path | None) -> Iterator[None]:
-    """Say after what fails within the `with` block what is kept, and how to go on."""
-    try:
-        yield
-    except RunError as error:
-        raise RunError(f"{error}; {_kept(run, database)}; {_again(out)}") from error
-
-
-def _again(out: Path | None) -> str:
-    chosen = "" if out is None else f" --out {shlex.quote(str(out))}"
-    return f"`lrpolicy tune --resume{chosen}` goes on from there"
-
-
-def _kept(run: int, database: Database) -> str:
-    return f"what was measured is kept as run {run} in {database.where}"
-
-
 def _announce(evaluator: Evaluator, settings: Settings) -> None:
     """Say, before anything trains, where the range comes from and what is known of the cost."""
     scan, layout = expected(evaluator.plan, evaluator.iterations_per_epoch)
@@ -304,39 +274,3 @@ def _announce(evaluator: Evaluator, settings: Settings) -> None:
         note(f"at most {layout.iterations + (scan.cost if scan else 0)} iterations{budget}")
     else:
         note(f"a budget of {evaluator.plan.budget}, laid out once the speed is known")
-
-
-def _unfinished(database: Database, target: str | None) -> tuple[int, Settings]:
-    """The latest run that did not end. Raises InputError when there is none."""
-    for run in reversed(database.runs()):
-        ours = "target" in run.settings  # not a run of lrpolicy.tune(train_fn)
-        if ours and run.state is not RunState.COMPLETED and target in (None, run.settings["target"]):
-            return run.id, Settings(**run.settings)
-    of_target = "" if target is None else f' of "{target}"'
-    raise InputError(
-        f"no unfinished run{of_target} to resume", where=database.where, remedy="start one without --resume"
-    )
-
-
-def _refuse_changes(context: click.Context, run: int, settings: Settings) -> None:
-    """Raise InputError for an option given beside --resume that asks for something else than the run began with."""
-    kept = asdict(settings) | {"cold": settings.range is None}
-    for option in context.command.params:
-        name = str(option.name)
-        if (
-            name not in kept
-            or name == "target"
-            or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE
-        ):
-            continue
-        given = context.params[name]
-        if isinstance(given, Path):
-            given = str(given.resolve())
-        if given != kept[name]:
-            began = "with a stored range" if name == "cold" else f"with {'none' if kept[name] is None else kept[name]}"
-            raise InputError(
-                f"a resumed run keeps its settings, and run {run} began {began}",
-                where=option.opts[0],
-                got=None if name == "cold" else given,
-                remedy="leave the option out, or start another run without --resume",
-            )

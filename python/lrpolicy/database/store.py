@@ -111,10 +111,14 @@ class Database:
         self._take(run)
         return run
 
-    def resume_run(self, run: int) -> None:
-        """Open a run again, for this process alone. Raises InputError while another process has it."""
+    def resume_run(self, run: int) -> int:
+        """Open a run again, for this process alone, and return its id.
+
+        Raises InputError while another process has it.
+        """
         self._take(run)
         self._change(statements.SET_RUN_STATE, [str(RunState.RUNNING), None, run], f"run {run}")
+        return run
 
     def finish_run(self, run: int, state: RunState) -> None:
         """Record how a run ended, and let go of it."""

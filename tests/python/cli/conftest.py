@@ -1,4 +1,4 @@
-"""One stored run that the commands which read the database share."""
+"""Databases that the tests of commands share: one with a stored run, one to begin with."""
 
 from __future__ import annotations
 
@@ -41,3 +41,21 @@ def at_home(tuned: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("LRPOLICY_HOME", str(tuned["home"]))
     monkeypatch.chdir(tmp_path)
     return tuned
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A database home that the whole module shares, its server kept running."""
+    home = tmp_path_factory.mktemp("tune") / "home"
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("LRPOLICY_DSN", raising=False)
+        environment.setenv("LRPOLICY_HOME", str(home))
+        with connect():
+            yield home
+
+
+@pytest.fixture
+def folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, beside that home."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

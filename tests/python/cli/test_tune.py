@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,31 +19,9 @@ from lrpolicy.database import RunState, connect
 from lrpolicy.database.embedded import EmbeddedServer
 from lrpolicy.errors import RunError
 from lrpolicy.policies import ADAPTIVE_POLICIES, Policy
-from lrpolicy.records import TrialStatus
 from lrpolicy.search import paper_functions
 from lrpolicy.solver import read
-
-FAKE = ["--engine", "support.fake_engine:FakeEngine", "--max-iter", "40", "--candidates", "2", "--seeds", "2", "--cold"]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A database home that the whole module shares, its server kept running."""
-    home = tmp_path_factory.mktemp("tune") / "home"
-    previous = os.environ.get("LRPOLICY_HOME")
-    os.environ["LRPOLICY_HOME"] = str(home)
-    with connect():
-        yield home
-    if previous is None:
-        del os.environ["LRPOLICY_HOME"]
-    else:
-        os.environ["LRPOLICY_HOME"] = previous
-
-
-@pytest.fixture
-def folder(home, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+from support.fake_engine import TUNE_FAKE as FAKE
 
 
 @pytest.fixture(scope="module")
@@ -170,70 +147,6 @@ def test_a_dead_server_is_one_line(capsys):
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_keeps_what_it_measured_and_goes_on(folder, home, number, capsys):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    # With seed 669 the fake engine trains for ever.
-    options = ["--policies", "tri", "--seed", "669", "--out", "my files", *FAKE]
-    command = [sys.executable, "-m", "lrpolicy", "tune", "digits", *options]
-    with (
-        subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process,
-        connect() as database,
-    ):
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith("note: finding the range of good rates: at most 8 trials x 10")
-        assert process.stderr.readline().startswith("note: at most ")
-        assert process.stderr.readline() == "range: 5 trials of 10 iterations\n"
-        while not any(trial.status is TrialStatus.RUNNING for trial in database.trials(run=database.runs()[-1].id)):
-            assert process.poll() is None
-        process.send_signal(number)
-        error = process.stderr.read()
-        assert process.wait(30) == 128 + number, error
-        assert error.endswith("; `lrpolicy tune --resume --out 'my files'` goes on from there\n")
-        stored = database.runs()[-1]
-        assert stored.state is RunState.INTERRUPTED
-        assert TrialStatus.RUNNING not in {trial.status for trial in database.trials(run=stored.id)}
-
-
-def test_resume_finds_the_unfinished_run(folder, home, capsys):
-    with connect() as database:
-        for stored in database.runs():
-            database.finish_run(stored.id, RunState.COMPLETED)
-    assert run(["tune", "--resume"]) == 2
-    assert "no unfinished run to resume" in capsys.readouterr().err
-    assert run(["tune", "digits", "--policies", "tri", *FAKE]) == 0
-    capsys.readouterr()
-    with connect() as database:
-        latest = database.runs()[-1]
-        database.finish_run(latest.id, RunState.INTERRUPTED)
-        assert run(["tune", "--resume", "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["run"] == latest.id
-        assert database.runs()[-1].id == latest.id
-
-
-def test_resume_refuses_options_that_ask_for_something_else(folder, home, capsys):
-    """They were ignored without a word: who wanted 80 iterations got 40."""
-    arguments = ["tune", "digits", "--policies", "fixed", *FAKE]
-    assert run([*arguments, "--json"]) == 0
-    latest = json.loads(capsys.readouterr().out)["run"]
-    with connect() as database:
-        database.finish_run(latest, RunState.INTERRUPTED)
-        for changed, message in {
-            (
-                "--max-iter",
-                "80",
-            ): f"--max-iter: a resumed run keeps its settings, and run {latest} began with 40, got 80",
-            ("--budget", "9000"): "began with none, got 9000; leave the option out, or start another run",
-            ("--data", "."): f"--data: a resumed run keeps its settings, and run {latest} began with none",
-            ("--seeds", "3"): "--seeds: a resumed run",  # the default, asked for all the same
-        }.items():
-            assert run(["tune", "--resume", *changed]) == 2
-            assert message in capsys.readouterr().err
-        assert database.find_run("latest").state is RunState.INTERRUPTED
-        assert run([*arguments, "--resume", "--json"]) == 0  # the same command again
-        assert json.loads(capsys.readouterr().out)["run"] == latest
-
-
 WARM = FAKE[:-1]
 
 
@@ -266,16 +179,6 @@ def test_a_second_run_tries_what_led_before_for_less_than_half(folder, home, cap
     assert sum(warm["iterations"].values()) < 0.5 * sum(cold["iterations"].values())
     assert run(["tune", "digits", *longer, "--policies", "paper"]) == 0
     assert len(json.loads(capsys.readouterr().out)["ranking"]) == 13
-
-
-def test_a_resumed_run_keeps_the_range_that_it_began_with(folder, home, capsys):
-    assert run(["tune", "digits", "--policies", "fixed", *FAKE, "--json"]) == 0
-    first = json.loads(capsys.readouterr().out)
-    with connect() as database:
-        database.finish_run(first["run"], RunState.INTERRUPTED)
-    assert run(["tune", "--resume", "--json"]) == 0
-    again = json.loads(capsys.readouterr().out)
-    assert (again["run"], again["range_from"], again["iterations"]) == (first["run"], None, first["iterations"])
 
 
 LONG = ["--engine", "support.fake_engine:FakeEngine", "--max-iter", "540", "--cold", "--json"]
@@ -369,17 +272,6 @@ def test_results_of_another_database_are_not_overwritten(folder, home, capsys):
     files = json.loads(capsys.readouterr().out)["files"]
     assert {str(Path(path).parent) for path in files.values()} == {f"{theirs.parent}-2"}
     assert theirs.read_text() == left and list(theirs.parent.iterdir()) == [theirs]
-
-
-def test_resume_completes_the_folder_that_a_kill_left(folder, home, capsys):
-    assert run(["tune", "digits", *FAKE, "--policies", "fixed", "--json"]) == 0
-    done = json.loads(capsys.readouterr().out)
-    Path(done["files"]["picture"]).unlink()
-    with connect() as database:
-        database.finish_run(done["run"], RunState.INTERRUPTED)
-    assert run(["tune", "--resume", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["files"] == done["files"]
-    assert Path(done["files"]["picture"]).is_file()
 
 
 def test_the_goal_decides_the_order(folder, home, capsys):
