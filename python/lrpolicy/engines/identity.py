@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lrpolicy.caffemodel import Array, SolverState, fit
 from lrpolicy.errors import InputError
 from lrpolicy.stateful import AdaptivePolicy
+
+# The history blobs that each solver type keeps for a weight (caffe/solvers/*.cpp).
+HISTORY_SLOTS = {"SGD": 1, "Nesterov": 1, "AdaGrad": 1, "RMSProp": 1, "AdaDelta": 2, "Adam": 2}
+_REMEDY = "start from its weights with --weights FILE.caffemodel"
 
 
 def identity(policy: object) -> dict[str, str]:
@@ -45,5 +50,18 @@ def check_identity(kept: Mapping[str, Any], wanted: Mapping[str, Any], path: Pat
         if made_with == value or (name == "source" and made_with is None):  # which older snapshots do not keep
             continue
         other = "another policy" if made_with is None else f"{name} {made_with}"
-        remedy = "resume with that, or start from its weights with --weights FILE.caffemodel"
-        raise InputError(f"the snapshot was made with {other}", where=str(path), got=value, remedy=remedy)
+        rule = f"the snapshot was made with {other}"
+        raise InputError(rule, where=str(path), got=value, remedy=f"resume with that, or {_REMEDY}")
+
+
+def fitted_history(state: SolverState, solver_type: str, shapes: Sequence[tuple[int, ...]], path: Path) -> list[Array]:
+    """A state's history blobs for weights of these shapes. Raises InputError where another type or net made them."""
+    wanted = [*shapes] * HISTORY_SLOTS[solver_type]
+    if len(state.history) != len(wanted):
+        rule = f"a solver of type {solver_type} has {len(wanted)} history blobs for this net"
+        remedy = f"resume with the type and the net that made it, or {_REMEDY}"
+        raise InputError(rule, where=str(path), got=len(state.history), remedy=remedy)
+    return [
+        fit(blob, shape, f"{path}: history {index}")
+        for index, (blob, shape) in enumerate(zip(state.history, wanted, strict=True))
+    ]

@@ -15,7 +15,7 @@ import pytest
 from engine_support import Recorder, digits_solver
 
 from lrpolicy import sweeps
-from lrpolicy.caffemodel import read_state, read_weights, write_state
+from lrpolicy.caffemodel import read_state, read_weights
 from lrpolicy.datasets import open_dataset, read_lmdb, write_lmdb
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
@@ -26,17 +26,9 @@ from lrpolicy.errors import InputError, NotAvailableError, RunError
 from lrpolicy.metrics import evaluate
 from lrpolicy.policies import Policy
 from lrpolicy.records import Evaluation, Protocol, Split, TrialStatus
-from lrpolicy.stateful import AdaptivePolicy
 
 TESTS = "test_iter: 4 test_interval: 10 momentum: 0.9"
 FIELDS = f"{TESTS} display: 5"
-
-
-@pytest.fixture
-def engine(caffe_binary: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CaffeEngine:
-    monkeypatch.setenv("LRPOLICY_CAFFE", str(caffe_binary))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return CaffeEngine()
 
 
 def measured(recorder: Recorder) -> list[tuple[int, Split]]:
@@ -108,20 +100,6 @@ def test_the_losses_are_those_of_the_torch_engine(engine: CaffeEngine, tmp_path:
         assert (mine.iteration, mine.split) == (caffes.iteration, caffes.split)
         np.testing.assert_allclose(mine.train_loss, caffes.train_loss, rtol=1e-5)
         assert same(mine.evaluation, caffes.evaluation, "loss", "top1", "top5")
-
-
-def test_resuming_goes_on_with_the_next_example(engine: CaffeEngine, tmp_path: Path) -> None:
-    """Caffe by itself would begin with the first example again; momentum comes from the state."""
-    job = TrainingJob(digits_solver(tmp_path, FIELDS), max_iter=50, snapshot_prefix=tmp_path / "whole")
-    engine.train(job, Recorder())
-    part = replace(job, snapshot_prefix=tmp_path / "part")
-    engine.train(replace(part, max_iter=27), Recorder())
-    outcome = engine.train(replace(part, resume=tmp_path / "part_iter_27.solverstate"), Recorder())
-    assert outcome.iterations == 50
-    for whole, resumed in zip(
-        *(read_weights(tmp_path / f"{name}_iter_50.caffemodel")["ip"] for name in ("whole", "part")), strict=True
-    ):
-        np.testing.assert_array_equal(whole, resumed)
 
 
 @pytest.mark.parametrize("snapshot_format", ["BINARYPROTO", "HDF5"])
@@ -318,25 +296,6 @@ def test_wrong_input(engine: CaffeEngine, tmp_path: Path) -> None:
     ]:
         with pytest.raises(InputError, match=message):
             engine.train(wrong, Recorder())
-
-
-def test_a_snapshot_of_another_policy(engine: CaffeEngine, tmp_path: Path) -> None:
-    seq3, aslr = AdaptivePolicy("seq3", base_lr=0.1), AdaptivePolicy("aslr", base_lr=0.1)
-    solver = digits_solver(tmp_path, FIELDS)
-    for schedule, made_with in [(seq3, "lr_policy seq3"), (Policy("fixed", base_lr=0.1), "another policy")]:
-        recorder = Recorder()
-        job = TrainingJob(solver, max_iter=4, test_interval=2, schedule=schedule, snapshot_prefix=tmp_path / "s")
-        engine.train(job, recorder)
-        again = replace(job, max_iter=6, schedule=aslr, resume=recorder.snapshots[-1])
-        pattern = f"_iter_4.solverstate: the snapshot was made with {made_with}, got aslr; resume with that"
-        with pytest.raises(InputError, match=pattern):
-            engine.train(again, Recorder())
-        assert engine.train(replace(again, schedule=schedule), Recorder()).iterations == 6
-    state = read_state(recorder.snapshots[-1])
-    for extra in (b'{"schedule"', b"[]", b'{"caffe": 1}'):
-        write_state(recorder.snapshots[-1], replace(state, extra=extra))
-        with pytest.raises(InputError, match=r"_iter_4.solverstate: lrpolicy's own part of the snapshot is damaged"):
-            engine.train(again, Recorder())
 
 
 def test_a_policy_that_the_binary_does_not_know(

@@ -19,10 +19,11 @@ from lrpolicy.engines.caffe.evaluation import measure
 from lrpolicy.engines.caffe.process import CaffeProcess
 from lrpolicy.engines.caffe.prototxts import TestNet
 from lrpolicy.engines.caffe.served import Part, Served
-from lrpolicy.engines.caffe.snapshots import Snapshots, check_policy
+from lrpolicy.engines.caffe.snapshots import Snapshots, check_fit, check_policy
 from lrpolicy.engines.caffe.training import Due, Training
 from lrpolicy.engines.description import Phases, describe_network, load_data
 from lrpolicy.errors import InputError, RunError, did_you_mean
+from lrpolicy.net import Parameter, infer, parameters
 from lrpolicy.policies import Policy
 from lrpolicy.prototxt.files import check_folder
 from lrpolicy.prototxt.messages import enum_name
@@ -63,6 +64,8 @@ class CaffeEngine:
             policy = _with_epoch(
                 policy, len(served.train.labels), phases.train_data.batch_size * job.solver.message.iter_size
             )
+            if job.resume is not None:
+                check_fit(job.resume, job.solver.solver_type, policy, _learned(phases, served))
             return _Run(self._binary.path, job, policy, phases, served, start, run).train(observer)
         finally:
             shutil.rmtree(run, ignore_errors=True)
@@ -230,6 +233,13 @@ def _with_epoch(policy: AnyPolicy, examples: int, batch: int) -> AnyPolicy:
         return policy
     parameters: dict[str, Any] = policy.parameters
     return AdaptivePolicy(policy.name, **parameters, epoch=math.ceil(examples / batch))
+
+
+def _learned(phases: Phases, served: Served) -> list[Parameter]:
+    """The blobs that Caffe's solver learns, each once (Net::learnable_params)."""
+    message, where = phases.train_message, phases.train.where
+    shapes = infer(message, {phases.train_data.layer.name: served.train.shape}, where)
+    return [blob for index, blob in enumerate(parameters(message, shapes, where)) if blob.owner == index]
 
 
 def _start(job: TrainingJob, policy: AnyPolicy) -> int:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from lrpolicy.caffemodel import SolverState, read_state, write_state
-from lrpolicy.engines.identity import check_identity, damaged, identity, own_part
+from lrpolicy.engines.identity import check_identity, damaged, fitted_history, identity, own_part
+from lrpolicy.live import live
+from lrpolicy.net import Parameter
 from lrpolicy.prototxt import files
-from lrpolicy.stateful import AnyPolicy
+from lrpolicy.stateful import AdaptivePolicy, AnyPolicy
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,26 @@ class Snapshots:
 def check_policy(path: Path, state: SolverState, policy: AnyPolicy) -> None:
     """Raises InputError where a policy that observes the training would go on from another's state."""
     if wanted := identity(policy):
-        kept = own_part(state.extra, path)
-        made_with = kept.get("engine", kept.get("caffe", {}))
-        if not isinstance(made_with, dict):
-            raise damaged(path)
-        check_identity(made_with, wanted, path)
+        check_identity(_own_part(state, path)[1], wanted, path)
+
+
+def check_fit(path: Path, solver_type: str, policy: AnyPolicy, weights: Sequence[Parameter]) -> None:
+    """Raises InputError where Caffe would abort: a snapshot of another solver type or net, a state that does not fit.
+
+    `weights` are what is learned, each blob once.
+    """
+    state = read_state(path)
+    fitted_history(state, solver_type, [weight.shape for weight in weights], path)
+    if isinstance(policy, AdaptivePolicy):
+        values, _ = _own_part(state, path)
+        live(policy, 1, [weight.lr_mult for weight in weights]).restore(values, str(path))
+
+
+def _own_part(state: SolverState, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The policy's state in a snapshot, and what it was made with. Raises InputError where they are damaged."""
+    values = own_part(state.extra, path)
+    by_caffe = values.pop("caffe", {})
+    made_with = values.pop("engine", by_caffe)
+    if not isinstance(made_with, dict):
+        raise damaged(path)
+    return values, made_with

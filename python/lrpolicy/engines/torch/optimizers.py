@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lrpolicy.engines.identity import HISTORY_SLOTS
 from lrpolicy.engines.torch.scalars import FLOAT32, Scalars
 from lrpolicy.solver import Solver
 
@@ -70,7 +71,7 @@ class Optimizer:
     def __init__(
         self, solver: Solver, weights: Sequence[Weight], *, scalars: Scalars = FLOAT32, per_tensor: bool = False
     ) -> None:
-        self._step, slots = _STEPS[solver.solver_type]
+        self._step, slots = _STEPS[solver.solver_type], HISTORY_SLOTS[solver.solver_type]
         message = solver.message
         self._settings = Settings(scalars, message.momentum, message.momentum2, message.rms_decay, message.delta)
         self._clip, self._iter_size = message.clip_gradients, message.iter_size
@@ -176,13 +177,13 @@ def _adam(settings: Settings, group: _Group, grads: Tensors, rate: float, iterat
     _divide_by_root(group.weights, means, squares, settings.delta, scalars.product(rate, correction))
 
 
-_STEPS: dict[str, tuple[Step, int]] = {
-    "SGD": (_sgd, 1),
-    "Nesterov": (_nesterov, 1),
-    "AdaGrad": (_adagrad, 1),
-    "RMSProp": (_rmsprop, 1),
-    "AdaDelta": (_adadelta, 2),
-    "Adam": (_adam, 2),
+_STEPS: dict[str, Step] = {
+    "SGD": _sgd,
+    "Nesterov": _nesterov,
+    "AdaGrad": _adagrad,
+    "RMSProp": _rmsprop,
+    "AdaDelta": _adadelta,
+    "Adam": _adam,
 }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lrpolicy.caffemodel import Array, SolverState, fit, read_state, read_weights, write_state, write_weights
 from lrpolicy.engines.base import TrainingJob
-from lrpolicy.engines.identity import check_identity, damaged, identity, own_part
+from lrpolicy.engines.identity import check_identity, damaged, fitted_history, identity, own_part
 from lrpolicy.engines.torch.net import Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
 from lrpolicy.engines.torch.windows import Windows
@@ -82,18 +82,16 @@ class Snapshots:
         or protocol.
         """
         state = read_state(path)
-        history = self.optimizer.history
-        if len(state.history) != len(history):
-            rule = f"an optimizer of type {self.job.solver.solver_type} has {len(history)} history blobs for this net"
-            raise InputError(rule, where=str(path), got=len(state.history))
+        shapes = [tuple(weight.tensor.shape) for weight in self.weights.learned]
+        history = fitted_history(state, self.job.solver.solver_type, shapes, path)
         values = own_part(state.extra, path)
         by_engine, by_caffe = values.pop("engine", None), values.pop("caffe", None)
         if self.live is not None:
             self._restore_policy(self.live, values, state.policy_history, path)
         progress = self._progress(by_engine, by_caffe, path)
         self._take_over(_beside(path, state.learned_net), whole=True)
-        for index, (mine, theirs) in enumerate(zip(history, state.history, strict=True)):
-            mine.copy_(torch.from_numpy(fit(theirs, tuple(mine.shape), f"{path}: history {index}")))
+        for mine, theirs in zip(self.optimizer.history, history, strict=True):
+            mine.copy_(torch.from_numpy(theirs))
         return Resumed(state.iter, progress, by_engine is None)
 
     def load_weights(self, path: Path) -> None:
