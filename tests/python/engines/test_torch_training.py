@@ -277,7 +277,7 @@ def test_what_a_snapshot_that_does_not_fit_gets(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="weights and resume exclude each other"):
         train(dataclasses.replace(job, weights=tmp_path / "run_iter_4.caffemodel"))
     adam = digits_solver(tmp_path, 'type: "Adam"')
-    with pytest.raises(InputError, match="an optimizer of type Adam has 4 history blobs for this net, got 2"):
+    with pytest.raises(InputError, match="a solver of type Adam has 4 history blobs for this net, got 2"):
         train(dataclasses.replace(job, solver=adam))
     write_state(state, dataclasses.replace(read_state(state), extra=b"{"))
     with pytest.raises(InputError, match="own part of the snapshot is damaged"):
