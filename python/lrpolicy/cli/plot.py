@@ -21,7 +21,7 @@ from lrpolicy.policies import Policy
 from lrpolicy.schedules import Schedule
 from lrpolicy.stateful import AdaptivePolicy
 
-_JSON_POINTS = 1001
+_JSON_POINTS = 1000
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ def _natural_length(chain: Chain) -> int:
 
 
 def _points(curve: _Curve, length: int) -> dict[str, object]:
-    """At most 1001 evenly spaced points."""
-    iterations = range(0, length, max(1, length // (_JSON_POINTS - 1)))
+    """At most 1000 evenly spaced points."""
+    iterations = range(0, length, -(-length // _JSON_POINTS))
     return {
         "label": curve.label,
         "policy": curve.description,

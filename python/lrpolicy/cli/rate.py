@@ -9,11 +9,12 @@ import numpy as np
 
 from lrpolicy.cli import specs
 from lrpolicy.cli.common import examples, json_option, print_json, read_solver
+from lrpolicy.iterations import LAST_ITERATION
 
 
 @click.command(epilog=examples("lrpolicy rate digits 0 100 1000", "lrpolicy rate my_solver.prototxt 5000 --json"))
 @click.argument("solver")
-@click.argument("iterations", metavar="T...", nargs=-1, required=True, type=click.IntRange(0, 2**53))
+@click.argument("iterations", metavar="T...", nargs=-1, required=True, type=click.IntRange(0, LAST_ITERATION))
 @json_option
 def rate(solver: str, iterations: Sequence[int], as_json: bool) -> None:
     """Print the rate of a solver at given iterations.

@@ -165,6 +165,13 @@ def test_plot_as_json_has_the_rates(capsys: pytest.CaptureFixture[str]) -> None:
         assert curve["rates"][t] == pytest.approx((1 + math.cos(2 * math.pi * t / 400)) / 2, abs=1e-15)
 
 
+@pytest.mark.parametrize(("length", "points"), [(1, 1), (1000, 1000), (1001, 501), (1999, 1000), (123456, 996)])
+def test_plot_as_json_has_at_most_1000_points(length: int, points: int, capsys: pytest.CaptureFixture[str]) -> None:
+    (curve,) = output_json(capsys, "plot", "tri2", "--max-iter", str(length))["curves"]
+    assert len(curve["iterations"]) == len(curve["rates"]) == points
+    assert curve["iterations"][-1] < length
+
+
 def test_plot_takes_repeated_values_as_a_list(capsys: pytest.CaptureFixture[str]) -> None:
     spec = "multistep:base_lr=1,gamma=0.1,stepvalue=10,stepvalue=20"
     (curve,) = output_json(capsys, "plot", spec)["curves"]

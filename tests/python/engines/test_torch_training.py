@@ -191,8 +191,9 @@ def test_frozen_weights_and_weights_from_a_file(tmp_path: Path) -> None:
     assert not np.array_equal(first["ip"][0], second["ip"][0])
 
 
-def test_a_net_in_which_nothing_learns_is_trained_as_caffe_does(tmp_path: Path) -> None:
-    solver = digits_solver(tmp_path)
+@pytest.mark.parametrize("fields", ["", "clip_gradients: 35"])
+def test_a_net_in_which_nothing_learns_is_trained_as_caffe_does(tmp_path: Path, fields: str) -> None:
+    solver = digits_solver(tmp_path, fields)
     net = tmp_path / "net.prototxt"
     frozen = "param { lr_mult: 0 } param { lr_mult: 0 }"
     text = net.read_text().replace("inner_product_param", f"{frozen} inner_product_param")

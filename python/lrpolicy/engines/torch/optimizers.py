@@ -104,7 +104,7 @@ class Optimizer:
         """
         scalars = self._settings.scalars
         gradients = [[_gradient(weight) for weight in group.weights] for group in self._groups]
-        if self._clip > 0:
+        if self._clip > 0 and self._groups:  # there may be nothing that learns
             _clip([tensor for tensors in gradients for tensor in tensors], self._clip)
         for group, grads in zip(self._groups, gradients, strict=True):
             if self._iter_size > 1:
