@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import is_
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.hooks import RemovableHandle
 
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch.groups import (
@@ -21,6 +23,9 @@ from lrpolicy.integrations.torch.groups import (
     write_rates,
 )
 
+# Whose hooks an optimizer has. They keep the scheduler alive as long as the optimizer.
+_HOOKED: WeakKeyDictionary[Optimizer, ref[HookedLR]] = WeakKeyDictionary()
+
 
 class HookedLR(LRScheduler):
     """Base of the schedulers that `optimizer.step()` itself drives, so that an update left out is not counted.
@@ -31,9 +36,11 @@ class HookedLR(LRScheduler):
     """
 
     last_epoch: int
+    _hooks: tuple[RemovableHandle, ...] = ()
 
     def __init__(self, optimizer: Optimizer, *, per_tensor: bool, capturable: bool) -> None:
         check_optimizer(optimizer)
+        _check_alone(optimizer)
         base_and_multipliers(optimizer.param_groups)  # refused before anything is split
         self.per_tensor, self.capturable = bool(per_tensor), bool(capturable)
         if capturable and not all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups):
@@ -54,8 +61,17 @@ class HookedLR(LRScheduler):
     def _register(self) -> None:
         """Ask the optimizer to call `_before` and `_after`."""
         if not self.capturable:
-            self.optimizer.register_step_pre_hook(self._before)
-            self.optimizer.register_step_post_hook(self._after)
+            before, after = self.optimizer.register_step_pre_hook, self.optimizer.register_step_post_hook
+            self._hooks = (before(self._before), after(self._after))
+            _HOOKED[self.optimizer] = ref(self)
+
+    def remove(self) -> None:
+        """Let go of the optimizer, whose groups and rates stay as they are: another scheduler may follow."""
+        if self._hooks:
+            del _HOOKED[self.optimizer]
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = ()
 
     def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         """Before the optimizer reads rates and gradients; may exchange the arguments of its step."""
@@ -94,10 +110,21 @@ class HookedLR(LRScheduler):
 
     get_last_lr = get_lr
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_hooks"}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copied or unpickled optimizer has lost its hooks."""
         self.__dict__.update(state)
         self._register()
+
+
+def _check_alone(optimizer: Optimizer) -> None:
+    held = _HOOKED.get(optimizer)
+    other = None if held is None else held()
+    if other is not None:
+        rule = f"the optimizer has a scheduler that works inside its steps already, a {type(other).__name__}"
+        raise InputError(rule, remedy="call remove() of that one first")
 
 
 def was_left_out(optimizer: Optimizer) -> bool:

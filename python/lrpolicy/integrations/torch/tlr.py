@@ -40,7 +40,7 @@ class TLR(HookedLR):
     every K = max(1, floor(window * epoch_iterations)) updates two dot products for each tensor say how to change it;
     `lrpolicy.stateful.Tlr` has the variants, limits and events. `optimizer.step()` itself does all this, through hooks,
     and counts the updates that it makes: accumulated batches are one, and one that a GradScaler leaves out is none.
-    `step()` may be called as with any scheduler and only counts.
+    `step()` may be called as with any scheduler and only counts. `remove()` takes the hooks off, for another scheduler.
 
     - source "displacement" (the paper's equation 10): how far the weights have moved over a window, divided by the
       rate. No work between two windows; two copies of the weights in memory, one of them at least float32. PyTorch
@@ -236,7 +236,7 @@ class TLR(HookedLR):
             raise InputError(f"{name} must stay a tensor, which a graph can read", got=repr(group["lr"]))
         ours, given = float(self._written[number]), real(name, group["lr"])
         if given != ours:
-            remedy = "load the scheduler's state after the optimizer's, and let no other scheduler set rates"
+            remedy = "load the scheduler's state after the optimizer's; call remove() before others set rates"
             raise InputError(f"{name} must stay what TLR has set, {ours:g}", got=given, remedy=remedy)
         self._written[number] = group["lr"]
 
