@@ -22,11 +22,13 @@ class SGD(torch.optim.SGD):
 
     PyTorch's own goes over a group's tensors several times, and once more for each group; here gradients, weights and
     momentum are read once, however many groups there are, so that a rate for each tensor costs no more than one for
-    all. Arguments, state and results are those of `torch.optim.SGD`, the latter up to the rounding of a float32.
+    all. Arguments (but `differentiable`), state and results are those of `torch.optim.SGD`, the latter up to the
+    rounding of a float32.
 
     What the kernel does not take is updated as PyTorch does: other devices than the CPU, other dtypes than float32,
-    tensors that are not contiguous, sparse gradients, a momentum of 0, `dampening` and `maximize`. `LRPOLICY_THREADS`
-    counts here, and not PyTorch's threads. Raises ValueError as `torch.optim.SGD` does.
+    tensors that are not contiguous, sparse gradients, a momentum of 0, `dampening`, `maximize` and `fused`.
+    `LRPOLICY_THREADS` counts here, and not PyTorch's threads. Raises ValueError as `torch.optim.SGD` does, and
+    InputError in `step` for parameters that share memory.
     """
 
     def __init__(
@@ -39,8 +41,12 @@ class SGD(torch.optim.SGD):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        fused: bool | None = None,
     ) -> None:
-        super().__init__(params, lr, momentum, dampening, weight_decay, nesterov, maximize=maximize)
+        super().__init__(
+            params, lr, momentum, dampening, weight_decay, nesterov, maximize=maximize, foreach=foreach, fused=fused
+        )
         self._parts: dict[tuple[float, bool], _Part] = {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -57,7 +63,7 @@ class SGD(torch.optim.SGD):
                 loss = closure()
         ours: dict[tuple[float, bool], list[tuple[Tensor, float, float]]] = {}
         for group in self.param_groups:
-            is_ours = group["momentum"] != 0 == group["dampening"] and not group["maximize"]
+            is_ours = group["momentum"] != 0 == group["dampening"] and not (group["maximize"] or group["fused"])
             rate, decay = float(group["lr"]), float(group["weight_decay"])
             fit = ours.setdefault((float(group["momentum"]), group["nesterov"]), [])
             rest = []
@@ -103,8 +109,10 @@ class SGD(torch.optim.SGD):
             return
         gradients = [parameter.grad for parameter in parameters]
         buffers = [self.state[parameter].get("momentum_buffer") for parameter in parameters]
-        names = ("weight_decay", "momentum", "lr", "dampening", "nesterov", "maximize")
+        names = ("weight_decay", "momentum", "lr", "dampening", "nesterov", "maximize", "foreach", "fused")
         options = {name: group[name] for name in names}
+        for_fused = ("grad_scale", "found_inf")  # which a GradScaler sets
+        options |= {name: getattr(self, name, None) for name in for_fused}
         is_sparse = any(gradient.is_sparse for gradient in gradients if gradient is not None)
         sgd(parameters, gradients, buffers, has_sparse_grad=is_sparse, **options)  # type: ignore[arg-type]
         if group["momentum"] != 0:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch import ASLR, SGD, TLR
 
 
@@ -58,6 +59,9 @@ def groups(net: nn.Module) -> list[dict[str, Any]]:
         {"weight_decay": 0.01},
         {"momentum": 0.9, "dampening": 0.3},
         {"momentum": 0.9, "maximize": True, "lr": 1e-4},
+        {"momentum": 0.9, "foreach": False},
+        {"foreach": True},
+        {"momentum": 0.9, "fused": True},
     ],
     ids=str,
 )
@@ -188,3 +192,30 @@ def test_hooks_closures_and_copies() -> None:
     descend(net, optimizer, range(3))
     descend(*both, range(3))
     assert all(map(torch.equal, weights(net), weights(both[0])))
+
+
+def test_a_grad_scaler_drives_a_fused_one() -> None:
+    """It unscales the gradients within the step, and leaves out one whose gradients are not finite."""
+    results = []
+    for kind in (SGD, torch.optim.SGD):
+        net, scaler = small_net(), torch.amp.GradScaler("cpu", init_scale=64.0)
+        optimizer = kind(net.parameters(), lr=0.1, momentum=0.9, fused=True)
+        for t in range(4):
+            torch.manual_seed(t)
+            optimizer.zero_grad()
+            loss = net(torch.randn(8, 2, 8, 8)).square().mean() * (torch.inf if t == 2 else 1.0)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        results.append(weights(net))
+    assert_close(*results, tolerance=0.0)
+
+
+def test_parameters_that_share_memory_are_refused() -> None:
+    base = torch.ones(4)
+    first, second = base[:3].requires_grad_(), base[1:].requires_grad_()
+    optimizer = SGD([first, second], lr=0.1, momentum=0.9)
+    for parameter in (first, second):
+        parameter.grad = torch.ones(3)
+    with pytest.raises(InputError, match="shares memory with"):
+        optimizer.step()
