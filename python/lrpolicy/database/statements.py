@@ -43,10 +43,12 @@ RUN_LOCK = 0x6C7272  # any constant of ours: "lrr"
 TAKE_RUN = "SELECT pg_try_advisory_lock(%s, %s::integer)"
 LET_GO_OF_RUN = "SELECT pg_advisory_unlock(%s, %s::integer)"
 
+# The moment names the start: one that is repeated, because its acknowledgement was lost, is not another attempt.
 START_TRIAL = """
     UPDATE lrpolicy.trial
-    SET status = 'running', attempt = attempt + 1, worker = %s, started = now(), ended = NULL
-    WHERE id = %s"""
+    SET status = 'running', worker = %(worker)s, started = %(moment)s, ended = NULL,
+        attempt = attempt + (started IS DISTINCT FROM %(moment)s)::integer
+    WHERE id = %(trial)s"""
 
 FINISH_TRIAL = """
     UPDATE lrpolicy.trial

@@ -172,7 +172,8 @@ class Database:
 
     def start_trial(self, trial: int, *, worker: int | None = None) -> None:
         """A worker (its process number) has taken up the trial: its attempts grow by one."""
-        self._change(statements.START_TRIAL, [worker, trial], f"trial {trial}")
+        values = {"worker": worker, "moment": datetime.now(UTC), "trial": trial}
+        self._change(statements.START_TRIAL, values, f"trial {trial}")
 
     def add_measurement(self, trial: int, measurement: Measurement) -> None:
         """Store a measurement; one of the same split and iteration is replaced."""
@@ -302,7 +303,7 @@ class Database:
             time.sleep(_RECONNECT_PAUSE_SECONDS)
         self._taken.add(run)
 
-    def _change(self, command: str, values: list[Any], what: str) -> None:
+    def _change(self, command: str, values: list[Any] | dict[str, Any], what: str) -> None:
         self.transact(lambda connection: statements.expect_one(connection.execute(command, values), what, self.where))
 
     def _runs(self, condition: str, values: list[Any]) -> list[StoredRun]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -342,6 +344,27 @@ def test_one_run_has_one_worker_and_a_killed_one_lets_go(dsn: str) -> None:
         holder.communicate()
         results.resume_run(run)
         assert results.find_run(run).state is RunState.RUNNING
+
+
+def test_a_start_whose_acknowledgement_is_lost_counts_once(results: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = results.start_run(TASK, {})
+    trial = results.plan_trial(run, spec())
+    transaction, losses = psycopg.Connection.transaction, [1]
+
+    @contextmanager
+    def losing(connection: psycopg.Connection) -> Iterator[None]:
+        with transaction(connection):
+            yield
+        if losses:
+            losses.clear()
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(psycopg.Connection, "transaction", losing)
+    results.start_trial(trial, worker=7)
+    assert not losses
+    assert results.trials(run)[0].attempt == 1
+    results.start_trial(trial, worker=7)
+    assert results.trials(run)[0].attempt == 2
 
 
 def test_a_lost_connection_is_made_anew(dsn: str) -> None:
