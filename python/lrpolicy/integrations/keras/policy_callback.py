@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,9 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
     - tlr compares how far the weights have come in successive windows (source "displacement", the double sums of
       `lrpolicy.kernels`), one rate for all tensors. An epoch is as long as `fit` says, or the policy's `epoch`. Keras'
       SGD keeps the rate inside its momentum, as Caffe does: a displacement then also holds a little of the rates
-      before. The weights are copied to the host once a window; two copies of them in memory.
+      before. The weights are copied to the host once a window, and one by one after each epoch; two copies of them in
+      memory. Where weights were set, loaded or restored between two calls of `fit`, the window begins again: that was
+      no step of the optimizer. Where something changes them during `fit`, call `restart()`.
 
     aslr, tlr and a switch look at single updates: not with steps_per_execution or gradient_accumulation_steps above 1.
     Under the JAX backend a new rate makes the trainer write its state back; aslr and a switch do that in every update.
@@ -68,6 +71,9 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.iteration, self.epochs = 0, 0
         self._start: list[NDArray[Any]] | None = None
         self._before: list[NDArray[Any]] | None = None
+        self._since: int | None = None  # the iteration at which the window began; older states do not say
+        self._mark: str | None = None  # a hash of the weights after the last update; "" during an epoch
+        self._is_first = True  # of this fit, the next update
 
     @property
     def rate(self) -> float:
@@ -82,24 +88,27 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if not steps:
                 raise InputError("tlr needs the length of an epoch", remedy="give epoch=, in updates")
             self.schedule = self._made(int(steps))
+        self._is_first = True
         self._write()
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """aslr draws, a switch's schedule goes on, and tlr begins its first window."""
         if isinstance(self.schedule, Aslr | SwitchOnPlateau):
             self._write()
-        elif self._learns and self._start is None:
-            self._start = self._weights()
+        elif self._learns:
+            self._begin()
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Count, and where a window of tlr is over learn from it."""
-        if self._learns and self.schedule.is_due(self.iteration):
-            self._learn()
+        if self._learns and self._start is not None and self.schedule.is_due(self.iteration):
+            self._learn(self._start)
         self.iteration += 1
+        self._mark = ""
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Observe `monitor`. Raises InputError where the logs do not have it."""
         if self._learns:
+            self._mark = self._hash()
             return
         if self.monitor not in (logs or {}):
             remedy = f"give validation_data, or a monitor of these; {did_you_mean(self.monitor, logs or {})}"
@@ -111,6 +120,10 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.epochs += 1
         self._write()
 
+    def restart(self) -> None:
+        """Begin tlr's window at the weights as they are: after they were changed by anything but the optimizer."""
+        self._start = None
+
     def state_dict(self) -> dict[str, Any]:
         """Numbers, text and, for tlr, copies of the weights as NumPy arrays."""
         return {
@@ -121,6 +134,8 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
             "state": self.state.to_dict(),
             "start": self._start,
             "before": self._before,
+            "since": self._since,
+            "weights": self._hash() if self._learns and self._mark == "" else self._mark,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -140,8 +155,11 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if name not in state_dict:
                 raise InputError(f'this state of a PolicyCallback lacks the field "{name}"')
         state = type(self.state).from_dict(state_dict["state"])
-        counts = (whole(name, state_dict[name], 0) for name in ("iteration", "epochs"))
+        counts = [whole(name, state_dict[name], 0) for name in ("iteration", "epochs")]
         arrays = [_kept(name, state_dict[name]) for name in ("start", "before")]
+        since, mark = (state_dict.get(name) for name in ("since", "weights"))  # which older states do not have
+        self._since = None if since is None else whole("since", since, 0, counts[0])
+        self._mark = None if mark is None else str(mark)
         self.iteration, self.epochs = counts
         self.state, (self._start, self._before) = state, arrays
 
@@ -185,15 +203,33 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._sync()
         return [_copied(variable) for variable in self.model.trainable_variables]
 
-    def _learn(self) -> None:
+    def _hash(self) -> str:
+        self._sync()
+        found = hashlib.sha256()
+        for variable in self.model.trainable_variables:
+            found.update(_copied(variable).tobytes())
+        return found.hexdigest()
+
+    def _begin(self) -> None:
+        """A window, where none goes on; one of a fit before does only from the weights which that fit left.
+
+        Not in `on_train_begin`, where other callbacks restore weights.
+        """
+        if self._is_first and self._start is not None and self._mark is not None and self._mark != self._hash():
+            self.restart()
+        self._is_first = False
+        if self._start is None:
+            self._start, self._since = self._weights(), self.iteration
+
+    def _learn(self, start: list[NDArray[Any]]) -> None:
         now = self._weights()
-        assert self._start is not None
-        _check_shapes(self._start, now)
+        _check_shapes(start, now)
         _check_shapes(self._before or now, now)
-        moved = [before - after for before, after in zip(self._start, now, strict=True)]
+        moved = [before - after for before, after in zip(start, now, strict=True)]
         gg, gp = _dots(moved, moved if self._before is None else self._before)
-        self.state = self.schedule.update(self.state, TlrWindow([gg], [gp]))
-        self._start, self._before = now, moved
+        updates = None if self._since is None else self.iteration + 1 - self._since
+        self.state = self.schedule.update(self.state, TlrWindow([gg], [gp], updates))
+        self._start, self._before, self._since = now, moved, self.iteration + 1
         self._write()
 
 

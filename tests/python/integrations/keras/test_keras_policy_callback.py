@@ -115,41 +115,104 @@ def fit_tlr(model: Any, x: Any, y: Any, callback: PolicyCallback, epochs: int) -
     return rates.seen
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")  # Keras's get_weights
-@pytest.mark.parametrize("text", [TLR, RESTARTING_TLR])
-def test_tlr_learns_the_rates_of_a_training_in_numpy(text: str) -> None:
-    """Least squares by plain SGD in double, with the core's machine: within 1e-4 in float32 over 20 windows, whose
-    displacements do not die out: the targets are noisy."""
-    model, x, y = regression()
+def learned_in_numpy(
+    text: str, model: Any, x: Any, y: Any, count: int, doubled_at: int | None = None
+) -> tuple[list[float], Any]:
+    """The rates after each update of least squares by plain SGD in double, with the core's machine, and its last state.
+
+    Before the update `doubled_at` something else doubles the weights, and TLR's window begins again there.
+    """
     kernel, bias = (np.asarray(weight, float) for weight in model.get_weights())
-    callback = PolicyCallback(text)
-    seen = fit_tlr(model, x, y, callback, 10)
     schedule: Any = AdaptivePolicy.parse(text).schedule(6)
     state, found = schedule.init(), []
-    start, before = np.append(kernel, bias), np.zeros(12)
-    for t in range(60):
+    start, since, before = np.append(kernel, bias), 0, np.zeros(12)
+    for t in range(count):
+        if t == doubled_at:
+            kernel, bias, since = 2 * kernel, 2 * bias, t
+            start = np.append(kernel, bias)
         rows = slice(8 * (t % 6), 8 * (t % 6) + 8)
         error = 2 * (x[rows] @ kernel + bias - y[rows]) / (8 * 2)
         kernel, bias = kernel - schedule.rate(state) * x[rows].T @ error, bias - schedule.rate(state) * error.sum(0)
         if schedule.is_due(t):
             now = np.append(kernel, bias)
-            state = schedule.update(state, TlrWindow((start - now) @ (start - now), (start - now) @ before))
-            start, before = now, start - now
+            window = TlrWindow((start - now) @ (start - now), (start - now) @ before, t + 1 - since)
+            state = schedule.update(state, window)
+            start, since, before = now, t + 1, start - now
         found.append(schedule.rate(state))
+    return found, state
+
+
+KERAS_WARNS = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword"  # Keras's get_weights
+)
+
+
+@KERAS_WARNS
+@pytest.mark.parametrize("text", [TLR, RESTARTING_TLR])
+def test_tlr_learns_the_rates_of_a_training_in_numpy(text: str) -> None:
+    """Within 1e-4 in float32 over 20 windows, whose displacements do not die out: the targets are noisy."""
+    model, x, y = regression()
+    found, state = learned_in_numpy(text, model, x, y, 60)
+    callback = PolicyCallback(text)
+    seen = fit_tlr(model, x, y, callback, 10)
     assert len(set(found)) >= 19 if text == TLR else state.restarts[0] >= 5
     assert callback.state.restarts == state.restarts
     np.testing.assert_allclose(seen, found, rtol=1e-4)
 
 
+class Doubling(keras.callbacks.Callback):
+    """Doubles the weights where a training begins or ends, as EarlyStopping restores the best ones there."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if self.params.get("epochs") == 2:
+            self.model.set_weights([2 * weight for weight in self.model.get_weights()])
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self.params.get("epochs") == 1:
+            self.model.set_weights([2 * weight for weight in self.model.get_weights()])
+
+
+@KERAS_WARNS
+@pytest.mark.parametrize("how", ["between", "at the end", "at the beginning", "loaded", "restart"])
+def test_weights_that_were_set_are_no_displacement(how: str) -> None:
+    """In the middle of a window of four updates, whose other two count alone then."""
+    text = TLR + ",epoch=8"
+    model, x, y = regression()
+    found, state = learned_in_numpy(text, model, x, y, 18, doubled_at=6)
+    callback = PolicyCallback(text)
+
+    def fit(epochs: int, *others: Any) -> None:
+        model.fit(x, y, batch_size=8, epochs=epochs, shuffle=False, verbose=0, callbacks=[callback, *others])
+
+    fit(1, *[Doubling()] * (how == "at the end"))
+    if how in ("between", "loaded", "restart"):
+        model.set_weights([2 * weight for weight in model.get_weights()])
+    if how == "restart":  # a state that does not say which weights it belongs to is believed
+        saved = callback.state_dict()
+        saved = {key: value for key, value in saved.items() if key not in ("since", "weights")}
+        callback.load_state_dict(saved)
+        callback.restart()
+    if how == "loaded":
+        saved, callback = callback.state_dict(), PolicyCallback(text)
+        callback.load_state_dict(pickle.loads(pickle.dumps(saved)))
+    fit(2, *[Doubling()] * (how == "at the beginning"))
+    np.testing.assert_allclose(callback.rate, found[-1], rtol=1e-5)
+    np.testing.assert_allclose(callback.state.squared, state.squared, rtol=1e-4)
+
+
+@pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize("text", [TLR, RESTARTING_TLR])
-def test_tlr_goes_on_in_the_middle_of_a_window(text: str) -> None:
+def test_tlr_goes_on_in_the_middle_of_a_window(text: str, older: bool) -> None:
     model, x, y = regression()
     whole = fit_tlr(model, x, y, PolicyCallback(text + ",epoch=8"), 12)
     model, x, y = regression()
     first = PolicyCallback(text + ",epoch=8")
     seen = fit_tlr(model, x, y, first, 9)  # 54 updates, in windows of four
     second = PolicyCallback(text + ",epoch=8")
-    second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+    saved = pickle.loads(pickle.dumps(first.state_dict()))
+    if older:
+        saved = {key: value for key, value in saved.items() if key not in ("since", "weights")}
+    second.load_state_dict(saved)
     assert seen + fit_tlr(model, x, y, second, 3) == whole
     assert len(set(whole)) > 3
     if text != TLR:
