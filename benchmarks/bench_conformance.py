@@ -31,7 +31,6 @@ from numpy.typing import NDArray
 
 from lrpolicy import zoo
 from lrpolicy.caffemodel import read_weights, write_mean, write_weights
-from lrpolicy.cli.versions import hardware, versions
 from lrpolicy.datasets import Examples, mean_image, open_dataset, write_lmdb
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.engines.caffe.binary import Binary
@@ -41,6 +40,7 @@ from lrpolicy.net import read as read_net
 from lrpolicy.prototxt.text import to_text
 from lrpolicy.records import Measurement, Protocol
 from lrpolicy.solver import read as read_solver
+from lrpolicy.versions import hardware, versions
 
 RESULTS = Path(__file__).parent / "results"
 TRAIN_EXAMPLES, TEST_EXAMPLES = 2000, 100

@@ -27,7 +27,6 @@ import torch
 from bench_conformance import EARLY, RESULTS, TIGHT, TRAIN_EXAMPLES, Bench, Displays, Floats, apart
 from conformance_cases import CASES, Case
 
-from lrpolicy.cli.versions import hardware, versions
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.engines.caffe.binary import Binary
 from lrpolicy.engines.torch import TorchEngine
@@ -35,6 +34,7 @@ from lrpolicy.engines.torch.optimizers import Weight
 from lrpolicy.errors import NotAvailableError
 from lrpolicy.records import Protocol
 from lrpolicy.solver import read as read_solver
+from lrpolicy.versions import hardware, versions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "caffe_patch"))
 

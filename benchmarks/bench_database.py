@@ -22,7 +22,6 @@ from functools import partial
 from pathlib import Path
 
 from lrpolicy import database
-from lrpolicy.cli.versions import hardware
 from lrpolicy.database import Database, RunState, Setting
 from lrpolicy.database.exchange import export_runs, import_runs
 from lrpolicy.engines.description import describe
@@ -30,6 +29,7 @@ from lrpolicy.goals import find_goal
 from lrpolicy.recommend import recommend, stored_range
 from lrpolicy.records import DatasetInfo, NetworkInfo, Task
 from lrpolicy.solver import read
+from lrpolicy.versions import hardware
 from lrpolicy.zoo import find
 
 SETTING = Setting(10_000, 64, "SGD", 0.9, 5e-4)

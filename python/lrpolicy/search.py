@@ -11,13 +11,13 @@ named.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from lrpolicy.errors import InputError, did_you_mean
-from lrpolicy.policies import ADAPTIVE_POLICIES, POLICIES, Policy
+from lrpolicy.policies import ADAPTIVE_POLICIES, POLICIES, Policy, canonical_name
 from lrpolicy.stateful import AdaptivePolicy, AnyPolicy
 
 # Rates of the FIX scan, from large to small by factors of ten (LRBench paper, section V-A).
@@ -124,6 +124,30 @@ def paper_functions() -> list[str]:
 def adaptive_functions() -> list[str]:
     """The adaptive policies that have candidates, in the table's order."""
     return [name for name in ADAPTIVE_POLICIES if name in _CANDIDATES]
+
+
+def functions_named(names: str | Iterable[str], *, adaptive: bool = True) -> list[str]:
+    """The functions named: by name, `paper` for its 13, `adaptive` for those that observe the training, or `all`.
+
+    `names` is a list or one text with commas; without `adaptive` only the paper's can be named. Raises InputError for
+    an unknown name, and where there is none.
+    """
+    groups = {"paper": paper_functions()} | ({"adaptive": adaptive_functions()} if adaptive else {})
+    groups["all"] = known = [name for group in groups.values() for name in group]
+    functions = []
+    for name in filter(None, map(str.strip, names.split(",") if isinstance(names, str) else names)):
+        try:
+            found = groups[name] if name in groups else [canonical_name(name)[0]]
+        except InputError:
+            found = []
+        if not found or not set(found) <= set(known):
+            raise InputError(f'"{name}" is no policy that can be tuned', remedy=did_you_mean(name, [*known, *groups]))
+        functions += found
+    if not functions:
+        remedy = "name some as in inv,tri2,sin2, or say paper, adaptive or all"
+        got = f'"{names}"' if isinstance(names, str) else names
+        raise InputError("a tuning run needs at least one policy", got=got, remedy=remedy)
+    return list(dict.fromkeys(functions))
 
 
 def observes_tests(name: str) -> bool:

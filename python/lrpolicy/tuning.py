@@ -20,7 +20,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -33,11 +33,12 @@ from lrpolicy.executors.base import Executor
 from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.executors.sequential import SequentialExecutor
 from lrpolicy.goals import find_goal
-from lrpolicy.policies import Policy, canonical_name
+from lrpolicy.policies import Policy
 from lrpolicy.ranking import RankedPolicy, check_winner
 from lrpolicy.records import DatasetInfo, NetworkInfo, Task
-from lrpolicy.search import RateRange, paper_functions
+from lrpolicy.search import RateRange, functions_named
 from lrpolicy.solver import Solver
+from lrpolicy.versions import hardware, versions
 
 # Of a function only the names are known: less than the distance between two networks (see `lrpolicy.similarity`).
 _SAME_FUNCTION = 0.5
@@ -81,7 +82,7 @@ def tune(
     dataset: str = "data",
     validation_size: int = 0,
     test_size: int = 0,
-    policies: Sequence[str] | None = None,
+    policies: str | Sequence[str] | None = None,
     candidates: int = 3,
     seeds: int = 3,
     seed: int = 1,
@@ -106,18 +107,19 @@ def tune(
     `batch_size` give the iterations of an epoch, `class_count` gives chance level.
 
     `name` and `dataset` name the task in the database (by default the function's own name); with the sizes,
-    `optimizer`, `momentum` and `weight_decay` they decide which stored results compare with these. `policies`,
-    `candidates`, `seeds`, `seed`, `search`, `budget`, `goal`, `target` and `cold` are the options of `lrpolicy tune`; a
-    `range` that is given is not looked for. With more than one of `workers` the function must be importable, since each
-    worker imports it. `resume` is the number of a run to go on with, all other arguments being the same. Without a
-    `database` that of `lrpolicy.database.connect` is used.
+    `optimizer`, `momentum` and `weight_decay` they decide which stored results compare with these. `policies` names
+    functions of the paper's 13, in a list or as "inv,tri2". `candidates`, `seeds`, `seed`, `search`, `budget`, `goal`,
+    `target` and `cold` are the options of `lrpolicy tune`; a `range` that is given is not looked for. With more than
+    one of `workers` the function must be importable, since each worker imports it. `resume` is the number of a run to
+    go on with, whose settings stay the same. Without a `database` that of `lrpolicy.database.connect` is used.
 
     Raises:
-        InputError: a wrong argument or report, a budget that is too small, a function that cannot be imported.
+        InputError: a wrong argument or report, a budget that is too small, a function that cannot be imported, a
+            resumed run that began with other settings.
         RunError: no rate learns anything, or all trials of a stage fail.
     """
     plan = Plan(
-        functions=tuple(_functions(policies)),
+        functions=tuple(functions_named("paper" if policies is None else policies, adaptive=False)),
         max_iter=max_iter,
         candidates=candidates,
         seeds=seeds,
@@ -140,15 +142,6 @@ def tune(
         job = TrainingJob(_solver(task.network.name, max_iter))
         evaluator = Evaluator(job, task, plan, places, results, run, engine, setting, workers)
         return _followed(evaluator, results)
-
-
-def _functions(policies: Sequence[str] | None) -> list[str]:
-    known = paper_functions()
-    names = known if policies is None else list(dict.fromkeys(canonical_name(name)[0] for name in policies))
-    for name in names:
-        if name not in known:
-            raise InputError(f'policies: "{name}" is not one of the 13 policies', remedy="known: " + ", ".join(known))
-    return names
 
 
 def _task(network: str, dataset: str, sizes: tuple[int, int, int], class_count: int) -> Task:
@@ -191,19 +184,40 @@ def _begin(
     database: Database, task: Task, setting: Setting, plan: Plan, cold: bool, resume: int | None
 ) -> tuple[int, Plan]:
     """The run, new or opened again, and the plan with the range that the run began with."""
+    asked = {"train_fn": task.network.name} | _asked(plan, setting)
     if resume is not None:
         begun = database.find_run(resume)
         if begun.task != task or begun.settings.get("train_fn") != task.network.name:
             raise InputError(f"run {resume} is of another task", got=f"{task.network.name} on {task.dataset.name}")
-        database.resume_run(resume)
         known = begun.settings["range"]
-        return resume, replace(plan, range=None if known is None else RateRange(*known))
+        if plan.range is not None:
+            asked["range"] = list(astuple(plan.range))
+        for name, value in asked.items():
+            began = begun.settings.get(name, value)  # older runs do not say all
+            if began != value:
+                rule = f"a resumed run keeps its settings, and run {resume} began with {began}"
+                raise InputError(rule, where=name, got=value, remedy="give the same, or start another run")
+        return database.resume_run(resume), replace(plan, range=None if known is None else RateRange(*known))
     if plan.range is None and not cold:
         stored = known_range(database, task, setting, _SAME_FUNCTION)
         plan = plan if stored is None else replace(plan, range=stored.range)
     expected(plan, iterations_per_epoch(task, setting))  # a budget that is too small is said before the run
-    known = None if plan.range is None else astuple(plan.range)
-    return database.start_run(task, {"train_fn": task.network.name, "range": known}), plan
+    asked["range"] = None if plan.range is None else astuple(plan.range)
+    return database.start_run(task, asked, versions=versions(), hardware=hardware()), plan
+
+
+def _asked(plan: Plan, setting: Setting) -> dict[str, Any]:
+    """What decides a run's results, but for the range, under the names of `tune`'s arguments."""
+    kept = ("max_iter", "candidates", "seeds", "search")
+    return {
+        "policies": ",".join(plan.functions),
+        "seed": plan.first_seed,
+        "budget": None if plan.budget is None else str(plan.budget),
+        "goal": plan.goal.name,
+        "target": plan.goal.target,
+        **{name: getattr(plan, name) for name in kept},
+        **{name: value for name, value in asdict(setting).items() if name != "max_iter"},
+    }
 
 
 def _followed(evaluator: Evaluator, database: Database) -> TuningResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import lrpolicy
@@ -98,12 +99,47 @@ def test_resume_wants_the_same_task(database):
         lrpolicy.tune(pretend, **TASK, policies=["fixed"], name="other", resume=result.run, database=database)
 
 
+@pytest.mark.parametrize("policies", ["fixed", ["fixed"], "FIX, fixed"])
+def test_policies_may_be_a_text(database, policies):
+    result = lrpolicy.tune(pretend, **TASK, policies=policies, name="text", database=database)
+    assert [row.policy.name for row in result.ranking] == ["fixed"]
+
+
+def test_the_run_says_what_it_was_made_with(database):
+    result = lrpolicy.tune(pretend, **TASK, policies="fixed", budget="9000", database=database)
+    run = database.find_run(result.run)
+    asked = {"policies": "fixed", "max_iter": 270, "seeds": 2, "budget": "9000 iterations", "batch_size": 60}
+    assert {name: run.settings[name] for name in asked} == asked
+    assert run.versions["numpy"] == np.__version__ and run.hardware["cores"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"max_iter": 540}, "max_iter: a resumed run keeps its settings, and run {run} began with 270, got 540; give"),
+        ({"seeds": 3}, "seeds: .* began with 2, got 3"),
+        ({"policies": ["tri"]}, "policies: .* began with fixed, got tri"),
+        ({"budget": "9000"}, "budget: .* began with None, got 9000 iterations"),
+        ({"range": RateRange(0.01, 0.02, 0.1)}, r"range: .* began with \[0.01, 0.03, 0.1\], got \[0.01, 0.02, 0.1\]"),
+        ({"momentum": 0.9}, "momentum: .* began with 0.0, got 0.9"),
+    ],
+)
+def test_resume_wants_the_same_settings(database, changed, message):
+    options = {**TASK, "policies": "fixed", "range": RateRange(0.01, 0.03, 0.1), "database": database}
+    run = lrpolicy.tune(pretend, **options).run
+    with pytest.raises(InputError, match=message.format(run=run)):
+        lrpolicy.tune(pretend, **options | changed, resume=run)
+    assert lrpolicy.tune(pretend, **{**options, "range": None}, resume=run).run == run
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
-        ({"policies": ["sigmoid"]}, '"sigmoid" is not one of the 13 policies; known: fixed'),
-        ({"policies": ["tri3"]}, 'lr_policy "tri3" is unknown'),
+        ({"policies": ["sigmoid"]}, '"sigmoid" is no policy that can be tuned; known: all, cos'),
+        ({"policies": "tri3"}, '"tri3" is no policy that can be tuned; .*; did you mean "tri"'),
+        ({"policies": "tlr"}, '"tlr" is no policy that can be tuned; known: '),
+        ({"policies": []}, r"needs at least one policy, got \[\]"),
         ({"budget": "much"}, "a budget is a number"),
         ({"goal": "speed"}, 'goal "speed" is unknown'),
         ({"budget": "500"}, "the budget is too small"),

@@ -32,8 +32,7 @@ from lrpolicy.cli.common import (
 from lrpolicy.cli.interruption import held
 from lrpolicy.cli.progress import TuneProgress
 from lrpolicy.cli.tune_run import refuse_changes, running, unfinished
-from lrpolicy.cli.tune_settings import Settings, functions_named
-from lrpolicy.cli.versions import hardware, versions
+from lrpolicy.cli.tune_settings import Settings
 from lrpolicy.database import Database, RunState, Setting, connect
 from lrpolicy.engines import load_engine
 from lrpolicy.errors import InputError
@@ -57,7 +56,9 @@ from lrpolicy.records import Protocol, Task
 from lrpolicy.reports.gather import steering_split
 from lrpolicy.reports.results import parameters_text, results_folder, write_results
 from lrpolicy.reports.standings import standings_json, standings_table
+from lrpolicy.search import functions_named
 from lrpolicy.verdict import Verdict, judge
+from lrpolicy.versions import hardware, versions
 
 EXAMPLES = examples(
     "lrpolicy tune digits",

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from lrpolicy.database import Setting
 from lrpolicy.engines.base import TrainingJob
-from lrpolicy.errors import InputError, did_you_mean
+from lrpolicy.errors import InputError
 from lrpolicy.evaluator import Budget, Plan, setting_of
 from lrpolicy.goals import find_goal
-from lrpolicy.policies import canonical_name
 from lrpolicy.records import Protocol
-from lrpolicy.search import RateRange, adaptive_functions, observes_tests, paper_functions
+from lrpolicy.search import RateRange, functions_named, observes_tests, paper_functions
 from lrpolicy.solver import Solver
 
 
@@ -94,25 +93,3 @@ class Settings:
             budget=None if self.budget is None else Budget.parse(self.budget),
             goal=find_goal(self.goal, self.top1),
         )
-
-
-def functions_named(names: str) -> list[str]:
-    """The functions named: by name, `paper` for its 13, `adaptive` for those that observe the training, or `all`.
-
-    Raises InputError for an unknown name, and where there is none.
-    """
-    groups = {"paper": paper_functions(), "adaptive": adaptive_functions()}
-    groups["all"] = known = [*groups["paper"], *groups["adaptive"]]
-    functions = []
-    for name in (name.strip() for name in names.split(",") if name.strip()):
-        try:
-            found = groups[name] if name in groups else [canonical_name(name)[0]]
-        except InputError:
-            found = []
-        if not found or not set(found) <= set(known):
-            raise InputError(f'"{name}" is no policy that can be tuned', remedy=did_you_mean(name, [*known, *groups]))
-        functions += found
-    if not functions:
-        remedy = "name some as in inv,tri2,sin2, or say paper, adaptive or all"
-        raise InputError("a tuning run needs at least one policy", got=f'"{names}"', remedy=remedy)
-    return list(dict.fromkeys(functions))

@@ -42,7 +42,7 @@ class Budget:
             raise InputError(f'a budget has no unit "{self.unit}"', remedy=did_you_mean(self.unit, UNITS))
         if not 0 < self.amount < math.inf:
             remedy = 'write for example "20000", "30 epochs" or "10 minutes"'
-            raise InputError("a budget is a number above 0", got=f"{self.amount:g}", remedy=remedy)
+            raise InputError("a budget is a number above 0", got=f"{self.amount:.12g}", remedy=remedy)
 
     @classmethod
     def parse(cls, text: str) -> Budget:

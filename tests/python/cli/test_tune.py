@@ -14,12 +14,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from lrpolicy.cli import run, tune
-from lrpolicy.cli.tune_settings import functions_named
 from lrpolicy.database import RunState, connect
 from lrpolicy.database.embedded import EmbeddedServer
 from lrpolicy.errors import RunError
 from lrpolicy.policies import ADAPTIVE_POLICIES, Policy
-from lrpolicy.search import paper_functions
+from lrpolicy.search import functions_named, paper_functions
 from lrpolicy.solver import read
 from support.fake_engine import TUNE_FAKE as FAKE
 

@@ -23,6 +23,7 @@ PYTHON_FLOORS = (
         "errors",
         "records",
         "iterations",
+        "versions",
         "policy_text",
         "policies",
         "schedules",
