@@ -100,10 +100,11 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Count, and where a window of tlr is over learn from it."""
-        if self._learns and self._start is not None and self.schedule.is_due(self.iteration):
-            self._learn(self._start)
+        if self._learns:
+            self._mark = ""
+            if self._start is not None and self.schedule.is_due(self.iteration):
+                self._learn(self._start)
         self.iteration += 1
-        self._mark = ""
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Observe `monitor`. Raises InputError where the logs do not have it."""
@@ -135,7 +136,7 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
             "start": self._start,
             "before": self._before,
             "since": self._since,
-            "weights": self._hash() if self._learns and self._mark == "" else self._mark,
+            "weights": self._hash() if self._mark == "" else self._mark,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
