@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,17 @@ def as_iterations(ts: range | ArrayLike) -> NDArray[np.int64]:
         raise InputError("iterations are whole numbers", got=f"an array of {array.dtype}")
     check_iterations(int(array.min()), int(array.max()))
     return np.asarray(array, dtype=np.int64, order="C")
+
+
+def as_iteration(t: Any) -> int:
+    """One iteration as a whole number from 0 to 2^50. Raises InputError."""
+    try:
+        number = operator.index(t)
+    except TypeError:
+        raise InputError("an iteration is a whole number from 0 to 2^50", got=repr(t)) from None
+    if not 0 <= number <= LAST_ITERATION:
+        check_iterations(number, number)
+    return number
 
 
 def check_iterations(least: int, most: int) -> None:

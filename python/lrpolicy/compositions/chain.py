@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrpolicy.compositions.ramp import Ramp
 from lrpolicy.errors import InputError
-from lrpolicy.iterations import as_iterations
+from lrpolicy.iterations import as_iteration, as_iterations
 from lrpolicy.schedules import Schedule
-from lrpolicy.stateful.values import real, whole
+from lrpolicy.stateful.values import settle, whole
 
 
 class _Joins:
@@ -27,18 +29,28 @@ class _Joins:
 
 @dataclass(frozen=True)
 class WarmUp(_Joins):
-    """`iterations` updates that lead from `start` to the first rate of what follows."""
+    """`iterations` updates that lead from `start` to the first rate of what follows: `WarmUp(500) >> policy`.
+
+    At t = 0 the rate is `start`, and at t = `iterations` the body begins at its own t = 0. `shape` is "linear" or
+    "cosine". Raises InputError.
+    """
 
     iterations: int
     start: float = 0.0
     shape: str = "linear"
+
+    def __post_init__(self) -> None:
+        rules = Ramp(self.start, self.start, self.iterations, self.shape)
+        settle(self, iterations=rules.iterations, start=rules.start)
 
 
 @dataclass(frozen=True)
 class CoolDown(_Joins):
     """From the rate that the schedule before has at iteration `at`, to `end`, in `iterations` updates.
 
-    `at` counts from the beginning of the whole; without one, it is the length of the schedule before.
+    `policy >> CoolDown(1000, at=9000)`: at t = `at` the rate is still the body's, at t = `at` + `iterations` it is
+    `end`, and stays. `at` counts from the beginning of the whole; without one, it is the length of the schedule before.
+    `shape` is "linear" or "cosine". Raises InputError.
     """
 
     iterations: int
@@ -46,13 +58,22 @@ class CoolDown(_Joins):
     end: float = 0.0
     shape: str = "linear"
 
+    def __post_init__(self) -> None:
+        rules = Ramp(0.0, self.end, self.iterations, self.shape)
+        at = None if self.at is None else whole("at", self.at, 0)
+        settle(self, iterations=rules.iterations, at=at, end=rules.end)
+
 
 @dataclass(frozen=True)
 class Lasting(_Joins):
-    """A schedule that ends after `iterations` updates, so that another can follow."""
+    """A schedule that ends after `iterations` updates, so that another can follow. Raises InputError."""
 
     schedule: Schedule
     iterations: int
+
+    def __post_init__(self) -> None:
+        _schedule(self.schedule)
+        settle(self, iterations=whole("iterations", self.iterations, 1))
 
 
 @dataclass(frozen=True)
@@ -60,21 +81,33 @@ class Chain(_Joins):
     """A `Schedule` of schedules: each of `parts` holds from its first iteration on, and counts from there.
 
     `length` is the number of iterations after which another part may follow, None where the last part goes on for ever
-    (the rates of a chain with a length go on for ever too).
+    (the rates of a chain with a length go on for ever too). A chain among the parts is taken apart.
+
+    Raises InputError for no parts, a part that is no schedule, iterations that do not rise from 0, and a length before
+    the last part begins.
     """
 
     parts: tuple[tuple[int, Schedule], ...]
     length: int | None = None
+    _firsts: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        parts = _checked(self.parts)
+        length = None if self.length is None else whole("length", self.length, parts[-1][0] + 1)
+        ends = [*(first for first, _ in parts[1:]), length]
+        parts = tuple(inner for part, end in zip(parts, ends, strict=True) for inner in _taken_apart(*part, end))
+        settle(self, parts=parts, length=length, _firsts=tuple(first for first, _ in parts))
 
     def rate(self, t: int, /) -> float:
         """The rate at iteration t. Raises InputError."""
-        first, schedule = self.parts[bisect_right(self.parts, int(as_iterations(t)), key=lambda part: part[0]) - 1]
+        t = as_iteration(t)
+        first, schedule = self.parts[bisect_right(self._firsts, t) - 1]
         return schedule.rate(t - first)
 
     def rates(self, ts: range | ArrayLike) -> NDArray[np.float64]:
         """The rates at many iterations, in the shape of `ts`. Raises InputError."""
         iterations = as_iterations(ts)
-        places = np.searchsorted([first for first, _ in self.parts], iterations, side="right") - 1
+        places = np.searchsorted(self._firsts, iterations, side="right") - 1
         rates = np.empty(iterations.shape)
         for place, (first, schedule) in enumerate(self.parts):
             here = places == place
@@ -88,28 +121,18 @@ class Chain(_Joins):
 
 
 def warm_up(iterations: int, start: float = 0.0, shape: str = "linear") -> WarmUp:
-    """A warm-up, to be followed by a body: `warm_up(500) >> policy`.
-
-    At t = 0 the rate is `start`, and at t = `iterations` the body begins at its own t = 0. `shape` is "linear" or
-    "cosine". Raises InputError.
-    """
-    Ramp(start, start, iterations, shape)  # its rules
+    """A warm-up, to be followed by a body: `warm_up(500) >> policy` (see `WarmUp`). Raises InputError."""
     return WarmUp(iterations, start, shape)
 
 
 def cool_down(iterations: int, at: int | None = None, end: float = 0.0, shape: str = "linear") -> CoolDown:
-    """A cool-down, to follow a body: `policy >> cool_down(1000, at=9000)`.
-
-    At t = `at` the rate is still the body's, at t = `at` + `iterations` it is `end`, and stays. `shape` is "linear" or
-    "cosine". Raises InputError.
-    """
-    Ramp(0.0, end, iterations, shape)
-    return CoolDown(iterations, None if at is None else whole("at", at, 0), end, shape)
+    """A cool-down, to follow a body: `policy >> cool_down(1000, at=9000)` (see `CoolDown`). Raises InputError."""
+    return CoolDown(iterations, at, end, shape)
 
 
 def lasting(schedule: Schedule, iterations: int) -> Lasting:
     """A schedule for so many updates: `lasting(first, 4000) >> second`. Raises InputError."""
-    return Lasting(_schedule(schedule), whole("iterations", iterations, 1))
+    return Lasting(schedule, iterations)
 
 
 def _joined(left: object, right: object) -> Chain:
@@ -132,7 +155,7 @@ def _joined(left: object, right: object) -> Chain:
 
 
 def _warmed(warm: WarmUp, body: Chain) -> Chain:
-    ramp = Ramp(real("start", warm.start), body.rate(0), warm.iterations, warm.shape)
+    ramp = Ramp(warm.start, body.rate(0), warm.iterations, warm.shape)
     return _appended(Chain(((0, ramp),), warm.iterations), body)
 
 
@@ -168,3 +191,22 @@ def _schedule(item: object) -> Schedule:
     if not isinstance(item, Schedule):
         raise InputError("a chain is made of schedules, for example a Policy", got=repr(item))
     return item
+
+
+def _checked(parts: Any) -> tuple[tuple[int, Schedule], ...]:
+    try:
+        pairs = [(first, schedule) for first, schedule in parts]
+    except (TypeError, ValueError):
+        raise InputError("a chain has parts, pairs of a first iteration and a schedule", got=repr(parts)) from None
+    checked = tuple((whole("a part's first iteration", first, 0), _schedule(schedule)) for first, schedule in pairs)
+    firsts = [first for first, _ in checked]
+    if firsts[:1] != [0] or any(before >= after for before, after in pairwise(firsts)):
+        raise InputError("the first part of a chain begins at 0, and each later than the one before", got=firsts)
+    return checked
+
+
+def _taken_apart(first: int, schedule: Schedule, end: int | None) -> tuple[tuple[int, Schedule], ...]:
+    """The parts of a chain that is itself a part, as far as they begin before its end."""
+    if not isinstance(schedule, Chain):
+        return ((first, schedule),)
+    return tuple((first + inner, each) for inner, each in schedule.parts if end is None or first + inner < end)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrpolicy.errors import InputError, did_you_mean
-from lrpolicy.iterations import as_iterations
+from lrpolicy.iterations import as_iteration, as_iterations
 from lrpolicy.policies import Policy
 from lrpolicy.stateful.values import check_rate, settle, whole
 
@@ -44,9 +44,9 @@ class Ramp:
         settle(self, start=start, end=end, iterations=iterations, _wave=wave, _first=first)
 
     def rate(self, t: int, /) -> float:
-        """The rate at iteration t."""
-        return float(self.rates([t])[0])
+        """The rate at iteration t. Raises InputError."""
+        return self._wave.rate(min(as_iteration(t), self.iterations) + self._first)
 
     def rates(self, ts: range | ArrayLike) -> NDArray[np.float64]:
-        """The rates at many iterations, in the shape of `ts`."""
+        """The rates at many iterations, in the shape of `ts`. Raises InputError."""
         return self._wave.rates(np.minimum(as_iterations(ts), self.iterations) + self._first)

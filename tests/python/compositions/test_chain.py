@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpolicy import InputError, Policy
-from lrpolicy.compositions import Chain, Ramp, cool_down, lasting, parse_chain, warm_up
+from lrpolicy.compositions import Chain, CoolDown, Lasting, Ramp, WarmUp, cool_down, lasting, parse_chain, warm_up
 from lrpolicy.schedules import Schedule
 
 COS = Policy("cos", base_lr=0.1, max_lr=0.001, stepsize=400)
@@ -89,6 +89,30 @@ def test_a_ramp_stays_between_its_ends_and_single_is_many(t: int, n: int, start:
     assert ramp.rates([[0, t], [n, t]]).tolist() == [[start, ramp.rate(t)], [end, ramp.rate(t)]]
 
 
+RAMPS = st.builds(Ramp, st.floats(0, 1), st.floats(0, 1), st.integers(1, 50), st.sampled_from(["linear", "cosine"]))
+
+
+@st.composite
+def chains(draw: st.DrawFn, depth: int = 1) -> Chain:
+    """Of policies, ramps and, one level deep, chains."""
+    inner = [chains(depth=depth - 1)] if depth else []
+    schedules = draw(st.lists(st.one_of(st.sampled_from([COS, FIXED]), RAMPS, *inner), min_size=1, max_size=4))
+    lengths = [draw(st.integers(1, 60)) for _ in schedules]
+    firsts = [sum(lengths[:place]) for place in range(len(schedules))]
+    return Chain(tuple(zip(firsts, schedules, strict=True)), draw(st.sampled_from([None, sum(lengths)])))
+
+
+@given(st.lists(chains(), min_size=1, max_size=3), st.lists(st.integers(0, 300), min_size=1))
+def test_a_chains_single_rate_is_that_of_many_and_of_its_part(chain: list[Chain], ts: list[int]) -> None:
+    """Also of chains that are parts of a chain: each holds for 70 updates, which not all of it may have begun by."""
+    whole = Chain(tuple((70 * place, each) for place, each in enumerate(chain)))
+    rates = [whole.rate(t) for t in ts]
+    assert rates == whole.rates(ts).tolist()
+    assert rates == [chain[min(t // 70, len(chain) - 1)].rates([t - 70 * min(t // 70, len(chain) - 1)])[0] for t in ts]
+    assert not any(isinstance(part, Chain) for _, part in whole.parts)
+    assert whole.rate(np.int32(ts[0])) == rates[0]
+
+
 def test_a_chain_is_what_its_text_says() -> None:
     text = "warm_up:iterations=50,start=0.01 >> fixed:base_lr=0.1 for 200 >> cos:base_lr=0.1,max_lr=0.001,stepsize=400"
     chain = parse_chain(f"{text} >> cool_down:iterations=30,at=600,shape=cosine")
@@ -111,6 +135,21 @@ def test_a_chain_is_what_its_text_says() -> None:
         (lambda: cool_down(5, at=9, end=math.nan), "end must be a number from 0 to 1e100, got nan"),
         (lambda: warm_up(5) >> 3, "a chain is made of schedules"),
         (lambda: lasting("tri", 3), "a chain is made of schedules"),
+        (lambda: WarmUp(0), "iterations must be a whole number from 1"),
+        (lambda: WarmUp(5, math.nan), "start must be a number from 0 to 1e100, got nan"),
+        (lambda: CoolDown(5, at=-1), "at must be a whole number from 0"),
+        (lambda: CoolDown(5, shape="square"), 'shape "square" is unknown'),
+        (lambda: Lasting(FIXED, -5), "iterations must be a whole number from 1"),
+        (lambda: Lasting(0.1, 5), "a chain is made of schedules, for example a Policy, got 0.1"),
+        (lambda: Chain(()), "the first part of a chain begins at 0, and each later than the one before, got []"),
+        (lambda: Chain(((1, COS),)), "the first part of a chain begins at 0"),
+        (lambda: Chain(((0, COS), (5, FIXED), (5, COS))), "each later than the one before, got [0, 5, 5]"),
+        (lambda: Chain(((0, COS), (0.5, FIXED))), "a part's first iteration must be a whole number"),
+        (lambda: Chain(((0, "fixed"),)), "a chain is made of schedules"),
+        (lambda: Chain(COS), "a chain has parts, pairs of a first iteration and a schedule, got Policy("),
+        (lambda: Chain(((0, COS), (5, FIXED)), 5), "length must be a whole number from 6"),
+        (lambda: Ramp(0.1, 0.2, 5).rate(-1), "an iteration is a whole number from 0 to 2^50, got -1"),
+        (lambda: (warm_up(5) >> COS).rate(0.5), "an iteration is a whole number from 0 to 2^50, got 0.5"),
         (lambda: (warm_up(5) >> COS).rate(-1), "an iteration is a whole number from 0 to 2^50, got -1"),
         (lambda: (warm_up(5) >> COS).rates([0.5]), "iterations are whole numbers"),
         (lambda: (warm_up(5) >> COS).until(5), "iterations must be a whole number from 6"),
