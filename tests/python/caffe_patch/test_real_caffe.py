@@ -177,6 +177,29 @@ def test_a_field_that_is_not_used_is_named(caffe: Caffe, tmp_path: Path) -> None
     assert 'lr_policy "fixed" does not use max_lr' in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "unset"),
+    [
+        ('lr_policy: "fixed"', {"base_lr": "0"}),
+        ('lr_policy: "step" base_lr: 0.1 stepsize: 2', {"gamma": "0"}),
+        ('lr_policy: "inv" base_lr: 0.1', {"gamma": "0", "power": "0"}),
+        ('lr_policy: "multistep" base_lr: 0.1 gamma: 0.5', {"stepvalue": "an empty list"}),
+        ('lr_policy: "poly" base_lr: 0.1', {"power": "0"}),
+        *((text, {}) for text in CAFFES.values()),
+    ],
+)
+def test_a_field_that_caffe_counts_as_0_is_named_and_the_rates_stay(
+    caffe: Caffe, unpatched_rates: Path, tmp_path: Path, text: str, unset: dict[str, str]
+) -> None:
+    solver = write_solver(tmp_path, text, max_iter=5)
+    done = caffe.run("train", f"--solver={solver.name}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    warnings = re.findall(r"^W.*reads (\w+), which is not set and counts as ([^;]+); add", done.stderr, re.MULTILINE)
+    assert warnings == list(unset.items())
+    patched = rates(caffe.rates_program(), solver, "at", *range(5))[1]
+    assert same_bits(patched, rates(unpatched_rates, solver, "at", *range(5))[1])
+
+
 def test_the_tree_was_patched_by_this_program(caffe: Caffe, tmp_path: Path) -> None:
     if not caffe.source.is_dir():
         pytest.skip(f"no source tree beside {caffe.binary}")

@@ -40,6 +40,7 @@ HEAD = "20261128 06:48:59.689680 11219"
         (f"I{HEAD} solver.cpp:310] Iteration 600, loss = 0.1", None),
         (f"I{HEAD} data_layer.cpp:73] Restarting data prefetching from start.", None),
         (f"I{HEAD} caffe.cpp:251] Starting Optimization", log.Began()),
+        (f'W{HEAD} lrpolicy.cpp:99] lr_policy "step" reads gamma, which is not set and counts as 0; add for', None),
         (f"F{HEAD} solver.cpp:10] Check failed: a == b", None),
         ("    @     0x7fd7cc8851ed  google::LogMessage::Fail()", None),
         ("", None),

@@ -5,7 +5,8 @@
 
 namespace caffe {
 
-/// Aborts, naming the field and the remedy, if lr_policy is not known or a parameter is missing or breaks its rule.
+/// Aborts, naming the field and the remedy, if lr_policy is not known or a parameter breaks its rule, and for a policy
+/// that Caffe itself does not have, if one is missing. Of Caffe's own, a missing one counts as 0; the log warns of it.
 /// A solver without lr_policy passes (some only hold nets): CheckLearningRatePolicyIsGiven is for those that train.
 void CheckLearningRatePolicy(const SolverParameter& param);
 

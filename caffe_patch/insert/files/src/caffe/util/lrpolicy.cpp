@@ -59,6 +59,7 @@ unsigned GivenFields(const SolverParameter& param) {
   return (param.has_base_lr() ? lrpolicy::kBaseLr : 0u) | (param.has_max_lr() ? lrpolicy::kMaxLr : 0u) |
          (param.has_min_lr() ? lrpolicy::kMinLr : 0u) | (param.has_gamma() ? lrpolicy::kGamma : 0u) |
          (param.has_power() ? lrpolicy::kPower : 0u) | (param.has_stepsize() ? lrpolicy::kStepsize : 0u) |
+         (param.stepvalue_size() > 0 ? lrpolicy::kStepvalue : 0u) | (param.has_max_iter() ? lrpolicy::kMaxIter : 0u) |
          (HasStart(param) ? lrpolicy::kStart : 0u);
 }
 
@@ -91,6 +92,16 @@ void WarnOfUnused(const lrpolicy::PolicyRow& row, const SolverParameter& param) 
   }
 }
 
+// Caffe reads a field that its file does not set as protobuf's 0, and such files train as they did.
+void WarnOfUnset(const lrpolicy::PolicyRow& row, const SolverParameter& param) {
+  for (const lrpolicy::ParameterRow& parameter : lrpolicy::kParameters) {
+    if (!(row.required & ~GivenFields(param) & parameter.field)) continue;
+    LOG(WARNING) << "lr_policy \"" << row.name << "\" reads " << parameter.name << ", which is not set and counts as "
+                 << (parameter.field == lrpolicy::kStepvalue ? "an empty list" : "0") << "; add for example  "
+                 << parameter.name << ": " << parameter.example;
+  }
+}
+
 // Other people's names, and how they are understood.
 void TellReadings(const lrpolicy::PolicyRow& row, const SolverParameter& param) {
   if (param.lr_policy() != row.name) {
@@ -111,6 +122,7 @@ void CheckFunction(const lrpolicy::PolicyRow& row, const SolverParameter& param)
     Prepare(row, param);
   }
   if (!Caffe::root_solver()) return;
+  if (IsCaffesOwn(row)) WarnOfUnset(row, param);
   WarnOfUnused(row, param);
   TellReadings(row, param);
 }
