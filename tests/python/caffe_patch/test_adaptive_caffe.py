@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from adaptive_runs import LR_MULT, Training, replayed, train, write_task
 from caffe_runs import Caffe, write_solver
+
+from lrpolicy import caffemodel
 
 SEQUENCE = 'lr_policy: "{}" base_lr: 0.0371 lr_policy_param {{ strategy: "{}" }}'
 BY_TESTS = {
@@ -246,3 +250,33 @@ def test_what_the_log_says(caffe: Caffe, tmp_path: Path) -> None:
     done = caffe.run("train", f"--solver={write_task(tmp_path, limited).name}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("the rate was stopped at 0.001") == 1
+
+
+@pytest.mark.parametrize(
+    ("per_tensor", "ruined", "said"),
+    [
+        ("", "window", ": the dot products of parameter blob 1 are not finite; the rate stays"),
+        ("", "rate", ": the dot products are not finite; the rate stays 1e-200"),
+        ("per_tensor: true", "window", ": parameter blob 1: the dot products are not finite; the rate"),
+        ("per_tensor: true", "rate", ": parameter blob 0: the dot products are not finite; the rate stays 1e-200"),
+    ],
+)
+def test_the_log_names_what_is_not_finite(
+    caffe: Caffe, tmp_path: Path, per_tensor: str, ruined: str, said: str
+) -> None:
+    """A NaN in the window before, of blob 1 of 3 that learn; or a rate by whose square finite dot products overflow."""
+    solver = write_task(tmp_path, TLR.format(per_tensor), momentum=0.9, snapshot=21, max_iter=21)
+    assert caffe.run("train", f"--solver={solver.name}", cwd=tmp_path).returncode == 0
+    path = tmp_path / "snap_iter_21.solverstate"
+    state = caffemodel.read_state(path)
+    policy = json.loads(state.extra)
+    if ruined == "rate":
+        policy["rates"] = [1e-200 for _ in policy["rates"]]
+    else:
+        state.policy_history[4][:] = np.nan
+    caffemodel.write_state(path, replace(state, extra=json.dumps(policy).encode()))
+    write_task(tmp_path, TLR.format(per_tensor), momentum=0.9, max_iter=25)
+    done = caffe.run("train", f"--solver={solver.name}", f"--snapshot={path.name}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "not finite" in line]
+    assert said in line

@@ -150,8 +150,10 @@ void LiveTlr<Dtype>::Tell(unsigned event, std::size_t tensor) const {
   std::string whose = "tlr, window " + std::to_string(state_.windows) + ": ";
   if (machine_.per_tensor) whose += "parameter blob " + std::to_string(tensor) + ": ";
   if (event == lrpolicy::kTlrNonFinite) {
-    LOG(WARNING) << whose << "the dot products of parameter blob " << state_.non_finite_tensor
-                 << " are not finite; the rate stays " << alpha.rate;
+    // Where all are finite, their sum or a quotient is not.
+    const bool named = !machine_.per_tensor && state_.non_finite_tensor >= 0;
+    const std::string culprit = named ? " of parameter blob " + std::to_string(state_.non_finite_tensor) : "";
+    LOG(WARNING) << whose << "the dot products" << culprit << " are not finite; the rate stays " << alpha.rate;
   } else if (event == lrpolicy::kTlrAtLimit) {
     LOG(WARNING) << whose << "the rate was stopped at " << alpha.rate;
   } else if (event == lrpolicy::kTlrRestarted) {
