@@ -1,5 +1,7 @@
 // Caffe's SolverParameter read as a policy of lrpolicy. All arithmetic and all rules are in the headers <lrpolicy/...>.
+// clang-format off: it comes first, for it says how all that follows is compiled
 #include "caffe/util/lrpolicy_strict.hpp"
+// clang-format on
 
 #include "caffe/util/lrpolicy.hpp"
 

@@ -28,13 +28,13 @@ lrpolicy::TlrDots DotPair(const Dtype* a, const Dtype* b, int count) {
 }
 
 // Of one number for every tensor, which a state's alphas hold.
-std::vector<double> Column(const std::vector<lrpolicy::TlrAlpha>& alphas, double lrpolicy::TlrAlpha::*field) {
+std::vector<double> Column(const std::vector<lrpolicy::TlrAlpha>& alphas, double lrpolicy::TlrAlpha::* field) {
   std::vector<double> values;
   for (const lrpolicy::TlrAlpha& alpha : alphas) values.push_back(alpha.*field);
   return values;
 }
 
-void TakeColumn(const StateReader& reader, const std::string& name, double lrpolicy::TlrAlpha::*field,
+void TakeColumn(const StateReader& reader, const std::string& name, double lrpolicy::TlrAlpha::* field,
                 std::vector<lrpolicy::TlrAlpha>* alphas) {
   const std::vector<double> values = reader.Reals(name);
   if (values.size() != alphas->size()) {
@@ -57,7 +57,7 @@ void TakeRestarts(const StateReader& reader, std::vector<lrpolicy::TlrAlpha>* al
 }  // namespace
 
 template <typename Dtype>
-LiveTlr<Dtype>::LiveTlr(const SolverParameter& param, const shared_ptr<Net<Dtype> >& net)
+LiveTlr<Dtype>::LiveTlr(const SolverParameter& param, const shared_ptr<Net<Dtype>>& net)
     : LivePolicy<Dtype>(param.lr_policy(), param.average_loss()),
       net_(net),
       machine_(TlrOf(param, std::vector<double>(net->params_lr().begin(), net->params_lr().end()))),
@@ -70,7 +70,7 @@ LiveTlr<Dtype>::LiveTlr(const SolverParameter& param, const shared_ptr<Net<Dtype
   }
   for (std::size_t i = 0; i < 2 * places_.size(); ++i) {
     const std::vector<int>& shape = weights(i % places_.size()).shape();
-    this->buffers_.push_back(shared_ptr<Blob<Dtype> >(new Blob<Dtype>(shape)));
+    this->buffers_.push_back(shared_ptr<Blob<Dtype>>(new Blob<Dtype>(shape)));
   }
 }
 
