@@ -13,7 +13,7 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -122,6 +122,8 @@ def canonical_name(name: str) -> tuple[str, str | None]:
     Accepts both tables' names, the paper's in any case ("TRI2", "nstep") and the aliases found in other people's
     prototxt files ("triangular2", "exp_range"). Raises InputError for an unknown name.
     """
+    if not isinstance(name, str):
+        raise InputError("a policy's name is a text", got=repr(name))
     if name in POLICIES or name in ADAPTIVE_POLICIES:
         return name, None
     if name in _ALIASES:
@@ -149,8 +151,68 @@ def read_settings(parts: Iterable[str], *, where: str) -> dict[str, Any]:
     return assignments(parts, _KINDS, where=where)
 
 
+class NamedPolicy:
+    """What every policy is: a name and parameters; immutable, hashable, equal by value, the same as dict and text."""
+
+    __slots__ = ()
+    _name: str
+    _parameters: Mapping[str, Any]
+
+    if TYPE_CHECKING:
+
+        def __init__(self, name: str, **parameters: Any) -> None: ...
+
+    @property
+    def name(self) -> str:
+        """The `lr_policy`."""
+        return self._name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values under prototxt names: {"lr_policy": ..., ...}; JSON keeps them."""
+        lists = {key: list(value) if isinstance(value, tuple) else value for key, value in self._parameters.items()}
+        return {"lr_policy": self._name, **lists}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The policy that `to_dict` described. Raises InputError."""
+        if "lr_policy" not in values:
+            raise InputError("a policy needs lr_policy, its name", got=repr(dict(values)))
+        return cls(values["lr_policy"], **{key: value for key, value in values.items() if key != "lr_policy"})
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The policy of a text like `tri2:base_lr=0.01,max_lr=0.06,stepsize=2000`, a list's key repeated.
+
+        Raises InputError, with the text, for whatever the constructor does, and for a part that is no key=value.
+        """
+        name, parameters = read_text(text)
+        try:
+            return cls(name, **parameters)
+        except InputError as error:
+            raise error.at(text) from None
+
+    def to_text(self) -> str:
+        """The text that `parse` reads back as an equal policy."""
+        return written(self._name, self._parameters)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        return self._name == other._name and self._parameters == other._parameters
+
+    def __hash__(self) -> int:
+        return hash((self._name, tuple(self._parameters.items())))
+
+    def __repr__(self) -> str:
+        values = [repr(self._name), *(f"{key}={value!r}" for key, value in self._parameters.items())]
+        return f"{type(self).__name__}({', '.join(values)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_dict, (self.to_dict(),)
+
+
 @_core.with_own_rate
-class Policy(_core.PolicyCore):
+class Policy(NamedPolicy, _core.PolicyCore):
     """One learning-rate policy with its parameters: a pure, immutable, hashable function of the iteration.
 
     Parameters carry their prototxt names (see `PARAMETERS`); `name` may also be an alias or the paper's name.
@@ -169,8 +231,6 @@ class Policy(_core.PolicyCore):
     _parameters: Mapping[str, ParameterValue]
 
     def __init__(self, name: str, **parameters: float | Sequence[int]) -> None:
-        if not isinstance(name, str):
-            raise InputError("a policy's name is a text", got=repr(name))
         self._name, _ = canonical_name(name)
         if self._name in ADAPTIVE_POLICIES:
             rule = f'"{self._name}" observes the training: its rates are no function of the iteration'
@@ -182,12 +242,7 @@ class Policy(_core.PolicyCore):
                 raise InputError(rule, remedy=did_you_mean(given, known))
         values = {key: _value(info, parameters[key]) for key, info in PARAMETERS.items() if key in parameters}
         self._parameters = MappingProxyType(values)
-        super().__init__(self._name, values)
-
-    @property
-    def name(self) -> str:
-        """The `lr_policy`."""
-        return self._name
+        _core.PolicyCore.__init__(self, self._name, values)
 
     @property
     def parameters(self) -> dict[str, ParameterValue]:
@@ -226,48 +281,6 @@ class Policy(_core.PolicyCore):
         out = room_for(iterations.shape, out)
         self._fill_array(iterations, out)
         return out
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values under prototxt names: {"lr_policy": ..., ...}; JSON keeps them."""
-        lists = {key: list(value) if isinstance(value, tuple) else value for key, value in self._parameters.items()}
-        return {"lr_policy": self._name, **lists}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The policy that `to_dict` described. Raises InputError."""
-        if "lr_policy" not in values:
-            raise InputError("a policy needs lr_policy, its name", got=repr(dict(values)))
-        return cls(values["lr_policy"], **{key: value for key, value in values.items() if key != "lr_policy"})
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """The policy of a text like `tri2:base_lr=0.01,max_lr=0.06,stepsize=2000`, a list's key repeated.
-
-        Raises InputError, with the text, for whatever the constructor does, and for a part that is no key=value.
-        """
-        name, parameters = read_text(text)
-        try:
-            return cls(name, **parameters)
-        except InputError as error:
-            raise error.at(text) from None
-
-    def to_text(self) -> str:
-        """The text that `parse` reads back as an equal policy."""
-        return written(self._name, self._parameters)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Policy):
-            return NotImplemented
-        return self._name == other._name and self._parameters == other._parameters
-
-    def __hash__(self) -> int:
-        return hash((self._name, tuple(self._parameters.items())))
-
-    def __repr__(self) -> str:
-        return f"Policy({', '.join([repr(self._name), *(f'{k}={v!r}' for k, v in self._parameters.items())])})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Policy.from_dict, (self.to_dict(),)
 
 
 def _value(info: ParameterInfo, value: object) -> ParameterValue:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any
+
+import numpy as np
 
 from lrpolicy.errors import InputError, did_you_mean
 from lrpolicy.policies import (
@@ -12,11 +14,11 @@ from lrpolicy.policies import (
     ADAPTIVE_POLICIES,
     AdaptiveParameterInfo,
     AdaptivePolicyInfo,
+    NamedPolicy,
     Policy,
     canonical_name,
     read_text,
 )
-from lrpolicy.policy_text import written
 from lrpolicy.stateful.aslr import Aslr
 from lrpolicy.stateful.decay import DecaySequence
 from lrpolicy.stateful.plateau import Plateau
@@ -27,7 +29,7 @@ AdaptiveValue = float | int | bool | str | tuple[int, ...]
 AdaptiveSchedule = Tlr | Aslr | DecaySequence | Plateau
 
 
-class AdaptivePolicy:
+class AdaptivePolicy(NamedPolicy):
     """A policy that observes the training, with the parameters that were set, under their prototxt names.
 
     Immutable and hashable like `Policy`, but without rates of its own: `schedule` makes what has them, once it is known
@@ -42,9 +44,7 @@ class AdaptivePolicy:
     _name: str
     _parameters: Mapping[str, AdaptiveValue]
 
-    def __init__(self, name: str, /, **parameters: float | str | Sequence[int]) -> None:
-        if not isinstance(name, str):
-            raise InputError("a policy's name is a text", got=repr(name))
+    def __init__(self, name: str, **parameters: float | str | Sequence[int]) -> None:
         self._name, _ = canonical_name(name)
         if self._name not in ADAPTIVE_POLICIES:
             raise InputError(f'"{self._name}" is a function of the iteration', remedy="make a Policy of it")
@@ -60,11 +60,6 @@ class AdaptivePolicy:
         values = {key: _value(info, parameters[key]) for key, info in ADAPTIVE_PARAMETERS.items() if key in parameters}
         self._parameters = MappingProxyType(values)
         self.schedule()  # its rules are the machines' to check
-
-    @property
-    def name(self) -> str:
-        """The `lr_policy`."""
-        return self._name
 
     @property
     def parameters(self) -> dict[str, AdaptiveValue]:
@@ -104,57 +99,14 @@ class AdaptivePolicy:
             return Plateau(**values)
         return DecaySequence(self._name, **{"strategy": "by_epoch"} | values)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values under prototxt names: {"lr_policy": ..., ...}; JSON keeps them."""
-        lists = {key: list(value) if isinstance(value, tuple) else value for key, value in self._parameters.items()}
-        return {"lr_policy": self._name, **lists}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The policy that `to_dict` described. Raises InputError."""
-        if "lr_policy" not in values:
-            raise InputError("a policy needs lr_policy, its name", got=repr(dict(values)))
-        return cls(values["lr_policy"], **{key: value for key, value in values.items() if key != "lr_policy"})
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """The policy of a text like `seq3:base_lr=0.1,strategy=by_oscillate`, a list's key repeated.
-
-        Raises InputError, with the text, for whatever the constructor does, and for a part that is no key=value.
-        """
-        name, parameters = read_text(text)
-        try:
-            return cls(name, **parameters)
-        except InputError as error:
-            raise error.at(text) from None
-
-    def to_text(self) -> str:
-        """The text that `parse` reads back as an equal policy."""
-        return written(self._name, self._parameters)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, AdaptivePolicy):
-            return NotImplemented
-        return self._name == other._name and self._parameters == other._parameters
-
-    def __hash__(self) -> int:
-        return hash((self._name, tuple(self._parameters.items())))
-
-    def __repr__(self) -> str:
-        return f"AdaptivePolicy({', '.join([repr(self._name), *(f'{k}={v!r}' for k, v in self._parameters.items())])})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return AdaptivePolicy.from_dict, (self.to_dict(),)
-
 
 AnyPolicy = Policy | AdaptivePolicy
 
 
 def policy_from_dict(values: Mapping[str, Any]) -> AnyPolicy:
     """The policy of either kind that `to_dict` described. Raises InputError."""
-    name = values.get("lr_policy")
-    adaptive = isinstance(name, str) and name in ADAPTIVE_POLICIES
-    return AdaptivePolicy.from_dict(values) if adaptive else Policy.from_dict(values)
+    adaptive = "lr_policy" in values and canonical_name(values["lr_policy"])[0] in ADAPTIVE_POLICIES
+    return (AdaptivePolicy if adaptive else Policy).from_dict(values)
 
 
 def parse_policy(text: str) -> AnyPolicy:
@@ -172,7 +124,7 @@ def _value(info: AdaptiveParameterInfo, value: object) -> AdaptiveValue:
     if info.kind == "integer":
         return whole(info.name, value, 0, 2**64 - 1)
     if info.kind == "integers":
-        items = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+        items = value if np.iterable(value) and not isinstance(value, str) else (value,)
         return tuple(whole(info.name, item) for item in items)
     if info.kind == "flag":
         if not isinstance(value, bool):

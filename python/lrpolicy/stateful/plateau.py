@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
+
 from lrpolicy import _core
 from lrpolicy.errors import InputError
 from lrpolicy.stateful.values import State, check_state, real, settle, whole
@@ -53,7 +55,7 @@ class Plateau:
     _core: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.plateau_winsize, str) or not isinstance(self.plateau_winsize, Sequence):
+        if isinstance(self.plateau_winsize, str) or not np.iterable(self.plateau_winsize):
             raise InputError("plateau_winsize must be a list of whole numbers", got=repr(self.plateau_winsize))
         winsize = tuple(whole("plateau_winsize", iterations) for iterations in self.plateau_winsize)
         numbers = {name: real(name, getattr(self, name)) for name in ("base_lr", "gamma", "min_lr")}

@@ -91,7 +91,8 @@ class Tlr:
 
     n = 0 or d = 0 leaves a rate as it is, and so do sums that are not finite, with an event.
 
-    `source` says what the caller accumulates, and when:
+    `source` says what the caller accumulates, and when (solvers and adapters, which accumulate by themselves, take
+    displacements by default):
 
     - "gradient": A is the sum of the raw gradients. In an iteration that `is_due`, update after its backward pass and
       before the weights move, which then move with the new rate. With a window of one update this is Algorithm 2.

@@ -91,6 +91,19 @@ def test_a_prototxts_third_of_an_epoch_is_a_third() -> None:
     assert isinstance(schedule, Tlr) and schedule.window_updates == 333333
 
 
+def test_both_kinds_take_the_same_names_and_lists() -> None:
+    """Whoever makes a policy of a dict, a table or a command line need not know which kind it is."""
+    for name in ("TLR", "tlr"):
+        assert policy_from_dict({"lr_policy": name, "base_lr": 0.1}) == AdaptivePolicy(name="tlr", base_lr=0.1)
+    assert policy_from_dict({"lr_policy": "FIX", "base_lr": 0.1}) == Policy(name="fixed", base_lr=0.1)
+    with pytest.raises(InputError, match="a policy needs lr_policy"):
+        policy_from_dict({"base_lr": 0.1})
+    wins = np.array([5, 6])
+    plateau = AdaptivePolicy("plateau", base_lr=0.1, gamma=0.5, plateau_winsize=wins)
+    assert plateau.parameters["plateau_winsize"] == (5, 6) == Plateau(0.1, 0.5, wins).plateau_winsize
+    assert plateau == AdaptivePolicy.parse(plateau.to_text())
+
+
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
