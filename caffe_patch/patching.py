@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,6 +114,10 @@ def split_lines(text: str) -> list[str]:
 
 def write(tree: Path, texts: dict[str, str | None]) -> None:
     """Give the files of the tree these texts (None: no file), all of them or none. Raises PatchError."""
+    for path in texts:
+        if (tree / path).is_symlink():
+            remedy = "put a copy there, or patch the tree that it points into"
+            raise PatchError(f"{tree / path} is a symbolic link, of which the patch would make a file; {remedy}")
     before = {path: (tree / path).read_bytes() if (tree / path).exists() else None for path in texts}
     staged: dict[str, Path] = {}
     done: list[str] = []
@@ -132,8 +134,8 @@ def write(tree: Path, texts: dict[str, str | None]) -> None:
         _put_back(tree, {path: before[path] for path in done})
         raise PatchError(f"{tree / path}: {error.strerror}; nothing was changed") from None
     finally:
-        for temporary in staged.values():
-            temporary.unlink(missing_ok=True)
+        for path in {*texts, *TOUCHED, *new_files()}:  # of a run that was killed, too
+            _staged(tree / path).unlink(missing_ok=True)
         _remove_if_empty(tree / "include" / "lrpolicy")
 
 
@@ -235,18 +237,17 @@ def _not_once(where: str, what: str, found: list[int]) -> str:
 def _stage(target: Path, content: bytes) -> Path:
     """A temporary file beside the target with this content and the target's permissions."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        if target.exists():
-            shutil.copymode(target, name)
-        else:
-            Path(name).chmod(0o644)
-    except OSError:
-        Path(name).unlink()
-        raise
-    return Path(name)
+    staged = _staged(target)
+    staged.write_bytes(content)
+    if target.exists():
+        shutil.copymode(target, staged)
+    else:
+        staged.chmod(0o644)
+    return staged
+
+
+def _staged(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lrpolicy")
 
 
 def _put(target: Path, staged: Path | None) -> None:

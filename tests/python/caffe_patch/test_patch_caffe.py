@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -235,14 +234,13 @@ def test_a_read_only_tree(tree: Path, patch: Run) -> None:
     assert contents(tree) == before
 
 
-@pytest.mark.parametrize("failing", ["mkstemp", "replace"])
+@pytest.mark.parametrize("failing", ["write_bytes", "replace"])
 def test_a_failing_write_leaves_the_tree_as_it_was(
     tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failing: str
 ) -> None:
     before = contents(tree)
-    owner = tempfile if failing == "mkstemp" else Path
     calls = 0
-    real = getattr(owner, failing)
+    real = getattr(Path, failing)
 
     def fail_on_the_third(*arguments: object, **options: object) -> object:
         nonlocal calls
@@ -251,7 +249,7 @@ def test_a_failing_write_leaves_the_tree_as_it_was(
             raise PermissionError(13, "Permission denied", "third")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(owner, failing, fail_on_the_third)
+    monkeypatch.setattr(Path, failing, fail_on_the_third)
     assert patch_caffe.main([str(tree)]) == 2
     assert capsys.readouterr().err == f"patch_caffe: {tree / SOLVER}: Permission denied; nothing was changed\n"
     assert contents(tree) == before
@@ -280,6 +278,45 @@ def test_a_signal_leaves_all_of_the_patch_or_nothing(
     else:
         assert status == 0
         assert patch_caffe.main([str(tree), "--check"]) == 0
+
+
+@pytest.mark.parametrize("moment", ["stage", "put"])
+def test_a_kill_leaves_nothing_that_the_next_run_does_not_clear_away(
+    tree: Path, patch: Run, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    before = contents(tree)
+    real = getattr(patching, f"_{moment}")
+
+    def killed(target: Path, *arguments: object) -> object:
+        if target == tree / SGD:
+            os._exit(9)
+        return real(target, *arguments)
+
+    monkeypatch.setattr(patching, f"_{moment}", killed)
+    child = os.fork()
+    if child == 0:
+        patch_caffe.main([str(tree)])
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert contents(tree) != before
+    assert patch("--revert").returncode == 0
+    assert contents(tree) == before
+
+
+@pytest.mark.parametrize("options", [[], ["--revert"]])
+def test_a_symbolic_link_is_not_made_a_file(tree: Path, patch: Run, tmp_path: Path, options: list[str]) -> None:
+    if options:
+        assert patch().returncode == 0
+    (tree / SGD).rename(tmp_path / "sgd.cpp")
+    (tree / SGD).symlink_to(tmp_path / "sgd.cpp")
+    before = contents(tree)
+    refused = patch(*options)
+    message = (
+        f"{tree / SGD} is a symbolic link, of which the patch would make a file; put a copy there, or patch the tree"
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"patch_caffe: {message}")
+    assert contents(tree) == before and (tree / SGD).is_symlink()
 
 
 def test_an_output_without_room(tree: Path) -> None:
