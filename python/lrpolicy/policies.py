@@ -282,6 +282,12 @@ class Policy(NamedPolicy, _core.PolicyCore):
         self._fill_array(iterations, out)
         return out
 
+    def __rshift__(self, other: object) -> Any:
+        """`policy >> cool_down(1000, at=9000)`, a chain (see `lrpolicy.compositions`). Raises InputError."""
+        from lrpolicy.compositions.chain import joined  # which is made of policies
+
+        return joined(self, other)
+
 
 def _value(info: ParameterInfo, value: object) -> ParameterValue:
     """The value as the table types it: float, int, or a tuple of int. Its rule is the core's to check."""

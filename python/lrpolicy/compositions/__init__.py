@@ -12,7 +12,7 @@ from __future__ import annotations
 from lrpolicy.compositions.chain import Chain, CoolDown, Lasting, WarmUp, cool_down, lasting, warm_up
 from lrpolicy.compositions.ramp import Ramp
 from lrpolicy.compositions.switching import SwitchOnPlateau, SwitchState, rehearse
-from lrpolicy.compositions.text import parse_chain
+from lrpolicy.compositions.text import is_chain, parse_chain
 
 __all__ = [
     "Chain",
@@ -23,6 +23,7 @@ __all__ = [
     "SwitchState",
     "WarmUp",
     "cool_down",
+    "is_chain",
     "lasting",
     "parse_chain",
     "rehearse",

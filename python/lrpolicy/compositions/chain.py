@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from lrpolicy.compositions.ramp import Ramp
 from lrpolicy.errors import InputError
 from lrpolicy.iterations import as_iteration, as_iterations
+from lrpolicy.policies import Policy
 from lrpolicy.schedules import Schedule
 from lrpolicy.stateful.values import settle, whole
 
@@ -21,10 +22,10 @@ class _Joins:
     """What stands on either side of >>."""
 
     def __rshift__(self, other: object) -> Chain:
-        return _joined(self, other)
+        return joined(self, other)
 
     def __rrshift__(self, other: object) -> Chain:
-        return _joined(other, self)
+        return joined(other, self)
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,18 @@ class Chain(_Joins):
                 rates[here] = schedule.rates(iterations[here] - first)
         return rates
 
+    def to_text(self) -> str:
+        """The text that `parse_chain` reads as an equal chain: `ramp:...` for a warm-up and a cool-down.
+
+        Raises InputError for a part that is neither a `Policy` nor a `Ramp`.
+        """
+        ends = (*self._firsts[1:], self.length)
+        texts = (
+            _text(schedule) + ("" if end is None else f" for {end - first}")
+            for (first, schedule), end in zip(self.parts, ends, strict=True)
+        )
+        return " >> ".join(texts)
+
     def until(self, iterations: int) -> Chain:
         """This chain, ending after so many iterations. Raises InputError where a part begins only then."""
         return Chain(self.parts, whole("iterations", iterations, self.parts[-1][0] + 1))
@@ -135,7 +148,8 @@ def lasting(schedule: Schedule, iterations: int) -> Lasting:
     return Lasting(schedule, iterations)
 
 
-def _joined(left: object, right: object) -> Chain:
+def joined(left: object, right: object) -> Chain:
+    """What `left >> right` is. Raises InputError."""
     if isinstance(right, WarmUp):
         raise InputError("a warm-up comes first", got="one behind another schedule")
     if isinstance(left, CoolDown):
@@ -143,15 +157,16 @@ def _joined(left: object, right: object) -> Chain:
     if isinstance(left, WarmUp):
         if isinstance(right, CoolDown):
             raise InputError("between a warm-up and a cool-down stands a schedule", got="none")
-        return _warmed(left, _chain(right))
-    before = _chain(left)
+        return _warmed(left, as_chain(right))
+    before = as_chain(left)
     if isinstance(right, CoolDown):
         return _cooled(before, right)
+    after = as_chain(right)
     if before.length is None:
         raise InputError(
             "what goes on for ever is followed by nothing but a cool-down", remedy="give it a length: lasting(it, 4000)"
         )
-    return _appended(before, _chain(right))
+    return _appended(before, after)
 
 
 def _warmed(warm: WarmUp, body: Chain) -> Chain:
@@ -179,12 +194,20 @@ def _appended(before: Chain, after: Chain) -> Chain:
     return Chain((*before.parts, *parts), None if after.length is None else begin + after.length)
 
 
-def _chain(item: object) -> Chain:
+def as_chain(item: object) -> Chain:
+    """A schedule as a chain of one part, a chain as it is. Raises InputError for anything else."""
     if isinstance(item, Chain):
         return item
     if isinstance(item, Lasting):
         return Chain(((0, item.schedule),), item.iterations)
     return Chain(((0, _schedule(item)),))
+
+
+def _text(schedule: Schedule) -> str:
+    if not isinstance(schedule, Policy | Ramp):
+        rule = "the text of a chain is that of policies and ramps"
+        raise InputError(rule, got=repr(schedule))
+    return schedule.to_text()
 
 
 def _schedule(item: object) -> Schedule:

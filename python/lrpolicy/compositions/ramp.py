@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from lrpolicy.errors import InputError, did_you_mean
 from lrpolicy.iterations import as_iteration, as_iterations
 from lrpolicy.policies import Policy
+from lrpolicy.policy_text import written
 from lrpolicy.stateful.values import check_rate, settle, whole
+
+if TYPE_CHECKING:
+    from lrpolicy.compositions.chain import Chain
 
 # The policy whose half cycle has the shape, its cycles in iterations of a ramp, and whether it begins at its low end.
 _HALF_CYCLES = {"linear": ("tri", 1, True), "cosine": ("cos", 2, False)}
@@ -50,3 +55,13 @@ class Ramp:
     def rates(self, ts: range | ArrayLike) -> NDArray[np.float64]:
         """The rates at many iterations, in the shape of `ts`. Raises InputError."""
         return self._wave.rates(np.minimum(as_iterations(ts), self.iterations) + self._first)
+
+    def to_text(self) -> str:
+        """`ramp:start=...,end=...,iterations=...,shape=...`, a part of a chain's text (see `parse_chain`)."""
+        return written("ramp", {name: getattr(self, name) for name in ("start", "end", "iterations", "shape")})
+
+    def __rshift__(self, other: object) -> Chain:
+        """A chain, see `lrpolicy.compositions`. Raises InputError."""
+        from lrpolicy.compositions.chain import joined  # which is made of ramps
+
+        return joined(self, other)

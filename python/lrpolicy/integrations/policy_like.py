@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lrpolicy.compositions import SwitchOnPlateau, SwitchState
+from lrpolicy.compositions import SwitchOnPlateau, SwitchState, is_chain, parse_chain
 from lrpolicy.errors import InputError
 from lrpolicy.policies import ADAPTIVE_POLICIES, Policy, canonical_name
 from lrpolicy.schedules import Schedule
@@ -18,11 +18,11 @@ AnyPolicyLike = PolicyLike | ObservingPolicy
 
 def is_name(given: object) -> bool:
     """Whether it is a text without parameters, which stand beside it."""
-    return isinstance(given, str) and ":" not in given
+    return isinstance(given, str) and ":" not in given and not is_chain(given)
 
 
 def as_schedule(given: object, parameters: Mapping[str, Any] | None = None, *, instead: str) -> Schedule:
-    """A function of the iteration: a `Schedule` as it is, anything else as a `Policy`.
+    """A function of the iteration: a `Schedule` as it is, the text of a chain as that, anything else as a `Policy`.
 
     Raises InputError for what is none, for parameters that stand beside anything but a name, and for a policy that
     observes the training; `instead` is what takes those.
@@ -36,8 +36,10 @@ def as_schedule(given: object, parameters: Mapping[str, Any] | None = None, *, i
 
 def _schedule(given: object, parameters: Mapping[str, Any] | None) -> Schedule:
     _check_alone(given, parameters)
+    if isinstance(given, str) and is_name(given):
+        return Policy(given, **parameters or {})
     if isinstance(given, str):
-        return Policy(given, **parameters or {}) if is_name(given) else Policy.parse(given)
+        return parse_chain(given) if is_chain(given) else Policy.parse(given)
     if isinstance(given, Mapping):
         return Policy.from_dict(given)
     if isinstance(given, Schedule):
@@ -52,7 +54,7 @@ def as_any_policy(given: object, parameters: Mapping[str, Any] | None = None) ->
     if isinstance(given, str):
         if is_name(given) and canonical_name(given)[0] in ADAPTIVE_POLICIES:
             return AdaptivePolicy(given, **parameters or {})
-        if not is_name(given) and not parameters:
+        if not is_name(given) and not is_chain(given) and not parameters:
             return parse_policy(given)
     if isinstance(given, Mapping) and not parameters:
         return policy_from_dict(given)

@@ -27,13 +27,17 @@ FOREIGN_POLICIES = {
     "multifixed": 'it is piecewise constant; lr_policy "multistep" with stepvalue is the nearest',
     "sgdr": 'it is a cosine with restarts; lr_policy "cos" with max_lr and stepsize as its period is the nearest',
 }
+_NO_RAMPS = (
+    "Caffe's solver has no warm-up: leave it out, or start with a cyclic policy at a low base_lr; "
+    "for PyTorch, JAX and Keras there is  lrpolicy.compositions.warm_up(500) >> policy"
+)
 FOREIGN_FIELDS = {
     "layer": 'this looks like a net; a solver names its net with  net: "FILE.prototxt"',
     "layers": 'this looks like a net; a solver names its net with  net: "FILE.prototxt"',
-    "warmup_iter": "a warm-up is not known here; leave it out, or start with a cyclic policy at a low base_lr",
-    "warmup_start_lr": "a warm-up is not known here; leave it out, or start with a cyclic policy at a low base_lr",
-    "rampup_interval": "a ramp is not known here; leave it out, or start with a cyclic policy at a low base_lr",
-    "rampup_lr": "a ramp is not known here; leave it out, or start with a cyclic policy at a low base_lr",
+    "warmup_iter": _NO_RAMPS,
+    "warmup_start_lr": _NO_RAMPS,
+    "rampup_interval": _NO_RAMPS,
+    "rampup_lr": _NO_RAMPS,
     "stagelr": 'it belongs to the policy "multifixed"; see lr_policy "multistep" with stepvalue',
     "stageiter": 'it belongs to the policy "multifixed"; see lr_policy "multistep" with stepvalue',
     "lr_mult": 'it belongs to the policy "sgdr"; see lr_policy "cos" with stepsize',

@@ -13,7 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrpolicy import InputError, Policy
-from lrpolicy.compositions import Chain, CoolDown, Lasting, Ramp, WarmUp, cool_down, lasting, parse_chain, warm_up
+from lrpolicy.compositions import (
+    Chain,
+    CoolDown,
+    Lasting,
+    Ramp,
+    WarmUp,
+    cool_down,
+    is_chain,
+    lasting,
+    parse_chain,
+    warm_up,
+)
 from lrpolicy.schedules import Schedule
 
 COS = Policy("cos", base_lr=0.1, max_lr=0.001, stepsize=400)
@@ -102,6 +113,23 @@ def chains(draw: st.DrawFn, depth: int = 1) -> Chain:
     return Chain(tuple(zip(firsts, schedules, strict=True)), draw(st.sampled_from([None, sum(lengths)])))
 
 
+class Constant:
+    """A schedule that lrpolicy does not know."""
+
+    def rate(self, t: int, /) -> float:
+        return 0.1
+
+    def rates(self, ts: object) -> np.ndarray:
+        return np.full(np.shape(ts), 0.1)
+
+
+@given(chains())
+def test_the_text_of_a_chain_is_read_as_an_equal_one(chain: Chain) -> None:
+    text = chain.to_text()
+    assert parse_chain(text) == chain
+    assert is_chain(text) or len(chain.parts) == 1
+
+
 @given(st.lists(chains(), min_size=1, max_size=3), st.lists(st.integers(0, 300), min_size=1))
 def test_a_chains_single_rate_is_that_of_many_and_of_its_part(chain: list[Chain], ts: list[int]) -> None:
     """Also of chains that are parts of a chain: each holds for 70 updates, which not all of it may have begun by."""
@@ -117,6 +145,13 @@ def test_a_chain_is_what_its_text_says() -> None:
     text = "warm_up:iterations=50,start=0.01 >> fixed:base_lr=0.1 for 200 >> cos:base_lr=0.1,max_lr=0.001,stepsize=400"
     chain = parse_chain(f"{text} >> cool_down:iterations=30,at=600,shape=cosine")
     assert chain == warm_up(50, 0.01) >> lasting(FIXED, 200) >> COS >> cool_down(30, at=600, shape="cosine")
+    assert (warm_up(5) >> FIXED).to_text() == (
+        "ramp:start=0.0,end=0.1,iterations=5,shape=linear for 5 >> fixed:base_lr=0.1"
+    )
+    assert parse_chain("fixed:base_lr=0.1 for 20") == Chain(((0, FIXED),), 20)
+    texts = ["fixed:base_lr=0.1 for 20", "ramp:start=0,end=1,iterations=3", "warm_up", "cos >> fixed"]
+    assert all(map(is_chain, texts))
+    assert not any(map(is_chain, ["fixed", "fixed:base_lr=0.1", "for", ""]))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +188,14 @@ def test_a_chain_is_what_its_text_says() -> None:
         (lambda: (warm_up(5) >> COS).rate(-1), "an iteration is a whole number from 0 to 2^50, got -1"),
         (lambda: (warm_up(5) >> COS).rates([0.5]), "iterations are whole numbers"),
         (lambda: (warm_up(5) >> COS).until(5), "iterations must be a whole number from 6"),
-        (lambda: parse_chain("fixed:base_lr=1"), "a chain has parts between >>"),
+        (lambda: COS >> FIXED, "followed by nothing but a cool-down; give it a length: lasting(it, 4000)"),
+        (lambda: Ramp(0.1, 0.2, 5) >> COS, "give it a length: lasting(it, 4000)"),
+        (lambda: COS >> 3, "a chain is made of schedules"),
+        (lambda: parse_chain("warm_up:iterations=3"), "a ramp leads to or from a policy's rate, got no policy"),
+        (lambda: parse_chain("ramp:start=0,iterations=3"), "ramp needs end; for example  ramp:start=0,end=0.1,"),
+        (lambda: parse_chain("warm_up:iterations=3 for 4 >> fixed:base_lr=1"), "iterations must be a whole number"),
+        (lambda: parse_chain("warm_up:iterations=3 >> TLR:base_lr=1"), '"TLR" observes the training'),
+        ((lasting(Constant(), 3) >> COS).to_text, "the text of a chain is that of policies and ramps, got <"),
         (lambda: parse_chain("warm_up >> fixed:base_lr=1"), "warm_up: warm_up needs iterations"),
         (lambda: parse_chain("warm_up:iterations=3 >> fixd:base_lr=1"), 'fixd:base_lr=1: lr_policy "fixd" is unknown'),
         (lambda: parse_chain("fixed:base_lr=1 >> "), "something stands on either side of >>, got nothing"),

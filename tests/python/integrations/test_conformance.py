@@ -146,6 +146,13 @@ def test_every_front_end_gives_the_answer_sheet_to_the_bit(front_end: str) -> No
         assert bits(FRONT_ENDS[front_end](text, iterations)) == bits(expected), text
 
 
+@pytest.mark.parametrize("front_end", [name for name in FRONT_ENDS if name != "core"])
+def test_every_front_end_reads_the_text_of_a_chain(front_end: str) -> None:
+    text = "warm_up:iterations=4 >> fixed:base_lr=0.125 >> cool_down:iterations=4,at=8"
+    expected = [0, 1, 2, 3, 4, 4, 4, 4, 4, 3, 2, 1, 0, 0]  # 32nds
+    assert (32 * FRONT_ENDS[front_end](text, list(range(14)))).tolist() == expected
+
+
 def test_a_solver_prototxt_gives_the_answer_sheet_to_the_bit() -> None:
     """Its fields are float32: a text with other numbers names, there, the policy of their nearest float32."""
     exact = set()

@@ -77,7 +77,7 @@ max_iter: 1000
         (
             "gamma",
             "warmup_iter: 5 gamma",
-            ':4: SolverParameter has no field "warmup_iter"; a warm-up is not known here',
+            ':4: SolverParameter has no field "warmup_iter"; Caffe\'s solver has no warm-up: leave it out',
         ),
         ("gamma", "start_lr_policy: -5 gamma", ":4: start_lr_policy must be a whole number, 0 or more, got -5"),
         ("max_iter: 1000", "", ": max_iter is missing; add for example  max_iter: 10000"),

@@ -28,9 +28,9 @@ class PolicySchedule:
     >>> schedule = PolicySchedule("tri2", base_lr=0.01, max_lr=0.06, stepsize=2000, iterations=10_000)
     >>> optimizer = optax.sgd(schedule, momentum=0.9)
 
-    `policy` is a `Policy`, its name with its parameters, its text ("tri2:base_lr=0.01,..."), the dict of
-    `Policy.to_dict`, or any `Schedule`. Arithmetic that is traced in float32 cannot give the same bits, so that a trace
-    asks or looks up:
+    `policy` is a `Policy`, its name with its parameters, its text ("tri2:base_lr=0.01,...") or a chain's
+    ("warm_up:iterations=500 >> ..."), the dict of `Policy.to_dict`, or any `Schedule`. Arithmetic that is traced in
+    float32 cannot give the same bits, so that a trace asks or looks up:
 
     - without `iterations` it calls the core on the host (`jax.pure_callback`): any count, no memory, and a device waits
       for the host in every update (0.4 ms measured on a CPU, where an update by table took 9 us);

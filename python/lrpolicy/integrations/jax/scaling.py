@@ -31,9 +31,9 @@ def scale_by_policy(
 
     >>> optimizer = optax.chain(optax.trace(0.9), scale_by_policy("tlr", epoch_iterations=844, base_lr=0.01))
 
-    `policy` is a `Policy` or an `AdaptivePolicy`, its name with its parameters, its text ("aslr:base_lr=0.1,seed=1"), a
-    dict of them, any `Schedule`, or a `SwitchOnPlateau`. States are pytrees and work under jit, vmap and scan; the
-    tensors are the leaves of the updates, in JAX's order.
+    `policy` is a `Policy` or an `AdaptivePolicy`, its name with its parameters, its text ("aslr:base_lr=0.1,seed=1") or
+    a chain's ("warm_up:iterations=500 >> ..."), a dict of them, any `Schedule`, or a `SwitchOnPlateau`. States are
+    pytrees and work under jit, vmap and scan; the tensors are the leaves of the updates, in JAX's order.
 
     - A policy of the iteration is a `PolicySchedule`, which `iterations` is for.
     - aslr draws a rate for every update and tensor, the core's, rounded once to float32, through a call back to the

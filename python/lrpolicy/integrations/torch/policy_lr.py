@@ -31,10 +31,10 @@ class PolicyLR(LRScheduler):
     >>> scheduler.get_last_lr()
     [0.01]
 
-    `policy` is a `Policy`, its name with its parameters, its text ("tri2:base_lr=0.01,..."), the dict of
-    `Policy.to_dict`, or any `Schedule`; a list of these gives each group its own. The rates are the policy's own
-    numbers: the optimizer's lr at the start is kept as `initial_lr` for other schedulers and has no part in them. Call
-    `step()` after every `optimizer.step()`.
+    `policy` is a `Policy`, its name with its parameters, its text ("tri2:base_lr=0.01,...") or a chain's
+    ("warm_up:iterations=500 >> ..."), the dict of `Policy.to_dict`, or any `Schedule`; a list of these gives each group
+    its own. The rates are the policy's own numbers: the optimizer's lr at the start is kept as `initial_lr` for other
+    schedulers and has no part in them. Call `step()` after every `optimizer.step()`.
 
     A rate depends on the count of steps alone. Nothing drifts, `last_epoch` may be set, and a resumed run goes on bit
     for bit: `load_state_dict` also gives the optimizer back the rates it had, whichever is loaded first. Rates held as
