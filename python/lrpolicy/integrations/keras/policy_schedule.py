@@ -9,9 +9,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from lrpolicy.compositions import Chain
 from lrpolicy.errors import InputError
-from lrpolicy.integrations.policy_like import as_schedule
+from lrpolicy.integrations.policy_like import PolicyLike, as_schedule
 from lrpolicy.policies import Policy
+from lrpolicy.schedules import Schedule
 from lrpolicy.stateful.values import whole
 
 # Backends whose tensors can be read where a schedule is called.
@@ -25,31 +27,30 @@ class PolicySchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: 
     >>> schedule = PolicySchedule("tri2", base_lr=0.01, max_lr=0.06, stepsize=2000)
     >>> optimizer = keras.optimizers.SGD(schedule, momentum=0.9)
 
-    `policy` is a `Policy`, its name with its parameters, its text ("tri2:base_lr=0.01,...") or the dict of
-    `Policy.to_dict`. Keras counts the updates, from 0.
+    `policy` is a `Policy`, its name with its parameters, its text ("tri2:base_lr=0.01,...") or a chain's
+    ("warm_up:iterations=500 >> ..."), the dict of `Policy.to_dict`, or any `Schedule`. Keras counts the updates, from
+    0.
 
     The core computes each rate when it is asked for; under the JAX backend, where steps are compiled, through a call
     back to the host. With `iterations`, a table of the first so many rates, 4 bytes each, is looked up instead, and
     steps beyond it have its last rate: that is faster under JAX, and under TensorFlow the only way.
 
-    A saved model keeps the policy. Import this module before loading one, so that Keras knows the class.
+    A saved model keeps a `Policy`, or a `Chain` of policies; with another schedule a model trains but cannot be saved,
+    only its weights. Import this module before loading one, so that Keras knows the class.
 
-    Raises InputError for a wrong policy, one that is no `Policy` (it could not be saved), `iterations` not from 1 to
-    2^31 - 1, and a step that is no whole number.
+    Raises InputError for a wrong policy, `iterations` not from 1 to 2^31 - 1, and a step that is no whole number.
     """
 
-    policy: Policy
+    policy: Schedule
     iterations: int | None
 
     def __init__(
         self,
-        policy: Policy | Mapping[str, Any] | str,
+        policy: PolicyLike,
         iterations: int | None = None,
         **parameters: float | Sequence[int],
     ) -> None:
         schedule = as_schedule(policy, parameters, instead="PolicyCallback")
-        if not isinstance(schedule, Policy):
-            raise InputError("a schedule that is saved with a model is a Policy", got=repr(schedule))
         self.policy = schedule
         self.iterations = None if iterations is None else whole("iterations", iterations, 1, 2**31 - 1)
         backend = keras.backend.backend()
@@ -76,8 +77,8 @@ class PolicySchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: 
         return keras.ops.convert_to_tensor(np.float32(self.policy.rate(int(steps))))
 
     def get_config(self) -> dict[str, Any]:
-        """Plain values, from which `from_config` makes an equal schedule."""
-        return {"policy": self.policy.to_dict(), "iterations": self.iterations}
+        """Plain values, from which `from_config` makes an equal schedule. Raises InputError where there are none."""
+        return {"policy": _saved(self.policy), "iterations": self.iterations}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -87,10 +88,22 @@ class PolicySchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PolicySchedule):
             return NotImplemented
-        return self.get_config() == other.get_config()
+        return (self.policy, self.iterations) == (other.policy, other.iterations)
 
     def __hash__(self) -> int:
         return hash((self.policy, self.iterations))
 
     def __repr__(self) -> str:
         return f"PolicySchedule(policy={self.policy!r}, iterations={self.iterations})"
+
+
+def _saved(schedule: Schedule) -> dict[str, Any] | str:
+    if isinstance(schedule, Policy):
+        return schedule.to_dict()
+    remedy = "save the weights alone, or compile the model with a number before"
+    if not isinstance(schedule, Chain):
+        raise InputError("a model is saved with a Policy or a chain of them", got=repr(schedule), remedy=remedy)
+    try:
+        return schedule.to_text()
+    except InputError as error:
+        raise error.at("the schedule of a saved model", remedy) from None

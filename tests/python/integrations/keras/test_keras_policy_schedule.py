@@ -14,9 +14,11 @@ keras = pytest.importorskip("keras")
 
 from keras_support import TRI2, rates_seen, small_model  # noqa: E402
 
+from lrpolicy.compositions import cool_down, lasting, warm_up  # noqa: E402
 from lrpolicy.errors import InputError  # noqa: E402
 from lrpolicy.integrations.keras import PolicySchedule  # noqa: E402
 from lrpolicy.policies import POLICIES, Policy  # noqa: E402
+from lrpolicy.schedules import Schedule  # noqa: E402
 from lrpolicy.sweeps import Sweep  # noqa: E402
 
 _VALUES: dict[str, Any] = {
@@ -26,7 +28,7 @@ EVERY = [Policy(name, **{field: _VALUES[field] for field in info.parameters}) fo
 COUNT = 40
 
 
-def expected(policy: Policy, start: int = 0, stop: int = COUNT) -> list[float]:
+def expected(policy: Schedule, start: int = 0, stop: int = COUNT) -> list[float]:
     return policy.rates(range(start, stop)).astype(np.float32).tolist()
 
 
@@ -84,6 +86,39 @@ def test_it_is_a_value(iterations: int | None) -> None:
     assert "Policy('tri2', base_lr=0.01" in repr(schedule)
 
 
+CHAIN = warm_up(5, start=0.001) >> lasting(TRI2, 20) >> cool_down(9, shape="cosine")
+SWEEP = Sweep(1e-4, 1.0, 50, "log")
+
+
+@pytest.mark.parametrize("schedule", [CHAIN, SWEEP], ids=["chain", "sweep"])
+def test_any_function_of_the_iteration_will_do(schedule: Any, iterations: int | None) -> None:
+    assert rates_seen(small_model(PolicySchedule(schedule, iterations)), COUNT) == expected(schedule)
+    assert PolicySchedule(schedule) == PolicySchedule(schedule) != PolicySchedule(TRI2)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+def test_a_model_is_saved_with_its_chain(tmp_path: Path) -> None:
+    model = small_model(PolicySchedule(CHAIN))
+    seen = rates_seen(model, 13)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert seen + rates_seen(loaded, COUNT - 13) == expected(CHAIN)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (SWEEP, "a model is saved with a Policy or a chain of them, got Sweep.*; save the weights alone"),
+        (lasting(SWEEP, 5) >> TRI2, "the text of a chain is that of policies and ramps, got Sweep.*; save the weights"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_where_it_is_saved(schedule: Any, message: str, tmp_path: Path) -> None:
+    model = small_model(PolicySchedule(schedule))
+    assert rates_seen(model, 3) == expected(schedule, 0, 3)
+    with pytest.raises(InputError, match=message):
+        model.save(tmp_path / "model.keras")
+
+
 @pytest.mark.parametrize(
     ("policy", "options", "message"),
     [
@@ -91,7 +126,6 @@ def test_it_is_a_value(iterations: int | None) -> None:
         ("tri2", {"base_lr": 0.1, "max_lr": 1.0}, "stepsize"),
         ("tri2", {**TRI2.parameters, "gamma": 0.1}, 'policy "tri2" takes no gamma; it takes base_lr'),
         (TRI2, {"base_lr": 0.1}, "parameters go with a policy's name"),
-        (Sweep(1e-4, 1.0, 50, "log"), {}, "a schedule that is saved with a model is a Policy"),
         ("aslr", {"base_lr": 0.1}, '"aslr" observes the training: .*; use PolicyCallback'),
         (TRI2, {"iterations": -1}, "iterations must be a whole number from 1"),
     ],
