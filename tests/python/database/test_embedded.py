@@ -31,6 +31,7 @@ from lrpolicy import database
 from lrpolicy.database import RunState, data_home
 from lrpolicy.database.embedded import EmbeddedServer
 from lrpolicy.errors import InputError, NotAvailableError, RunError
+from support.full_disk import fill, small_disk
 
 USER = """
 import sys
@@ -350,27 +351,14 @@ def test_root_without_namespaces_serves_as_an_existing_account(open_folder: Path
         assert results.runs() == []
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 60 MB, enough for one server that holds nothing."""
+def test_a_full_disk_is_named_when_the_server_cannot_start(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("only root, and not in every container, may mount a small disk")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def test_a_full_disk_is_named_when_the_server_cannot_start(small_disk: Path) -> None:
-    with database.connect(home=small_disk / "home") as results:
-        task = results.start_run(TASK, {})
-    fill = small_disk / "fill"
-    with pytest.raises(OSError, match="No space left"), fill.open("wb", buffering=0) as file:
-        while True:
-            file.write(b"0" * 4096)
-    with pytest.raises(RunError, match=r"the disk is full, 0\.0 MB are free there; make room, set LRPOLICY_HOME"):
-        database.connect(home=small_disk / "home")
-    fill.unlink()
-    with database.connect(home=small_disk / "home") as results:
-        assert [run.id for run in results.runs()] == [task]
+    with small_disk(disk, 60):  # enough for one server that holds nothing
+        with database.connect(home=disk / "home") as results:
+            task = results.start_run(TASK, {})
+        filling = fill(disk)
+        with pytest.raises(RunError, match=r"the disk is full, 0\.0 MB are free there; make room, set LRPOLICY_HOME"):
+            database.connect(home=disk / "home")
+        filling.unlink()
+        with database.connect(home=disk / "home") as results:
+            assert [run.id for run in results.runs()] == [task]

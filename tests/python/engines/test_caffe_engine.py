@@ -26,6 +26,7 @@ from lrpolicy.errors import InputError, NotAvailableError, RunError
 from lrpolicy.metrics import evaluate
 from lrpolicy.policies import Policy
 from lrpolicy.records import Evaluation, Protocol, Split, TrialStatus
+from support.full_disk import fill, small_disk
 
 TESTS = "test_iter: 4 test_interval: 10 momentum: 0.9"
 FIELDS = f"{TESTS} display: 5"
@@ -254,6 +255,18 @@ def test_an_exception_of_the_observer_ends_the_child(engine: CaffeEngine, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         engine.train(TrainingJob(solver), Watcher(10, fail))
     assert caffes_of(os.getpid()) == []
+
+
+def test_a_disk_that_fills_while_caffe_saves_is_named(
+    engine: CaffeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, 64):
+        monkeypatch.setattr("tempfile.tempdir", str(disk))
+        job = TrainingJob(digits_solver(tmp_path, FIELDS), test_interval=10, max_iter=400)
+        full = rf"caffe .*; {disk}/lrpolicy-caffe-\w+ has no room left: set TMPDIR to a folder that has$"
+        with pytest.raises(RunError, match=full):
+            engine.train(job, Watcher(10, lambda: fill(disk)))
 
 
 def test_examples_that_no_batch_divides(engine: CaffeEngine, tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ from lrpolicy.prototxt.messages import enum_name
 from lrpolicy.records import Evaluation, Measurement, Split, Task, TrialOutcome, TrialStatus
 from lrpolicy.stateful import AdaptivePolicy, AnyPolicy
 
+# Bytes: less is free where Caffe could not write a file to its end, and says no more than that.
+_LITTLE = 1 << 20
+
 
 class CaffeEngine:
     """Trains jobs with the patched `caffe` binary.
@@ -67,6 +70,10 @@ class CaffeEngine:
             if job.resume is not None:
                 check_fit(job.resume, job.solver.solver_type, policy, _learned(phases, served))
             return _Run(self._binary.path, job, policy, phases, served, start, run).train(observer)
+        except RunError as error:
+            if shutil.disk_usage(run).free >= _LITTLE:
+                raise
+            raise RunError(f"{error}; {run.parent} has no room left: set TMPDIR to a folder that has") from error
         finally:
             shutil.rmtree(run, ignore_errors=True)
 
