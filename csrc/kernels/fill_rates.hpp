@@ -1,8 +1,9 @@
 // The verb fill_rates: the rates of many iterations in one call. Every implementation gives the same bits.
 //
 // out[i] = rate(policy, first + i * stride), 0 <= i < count. The caller owns `out`, keeps the policy alive, and has
-// checked that every iteration lies in 0 .. kMaxIteration. Nothing allocates, nothing throws. The float32 rates are the
-// double ones, rounded: half the memory to write, which takes most of the time where rates repeat or hold.
+// checked that every iteration lies in 0 .. kMaxIteration. Nothing throws, and nothing allocates, apart from the first
+// calls on several threads, once, for the threads. The float32 rates are the double ones, rounded: half the memory to
+// write, which takes most of the time where rates repeat or hold.
 #ifndef LRPOLICY_KERNELS_FILL_RATES_HPP_
 #define LRPOLICY_KERNELS_FILL_RATES_HPP_
 

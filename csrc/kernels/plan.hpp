@@ -2,7 +2,7 @@
 //
 // The sizes are the plan's; pointers come with each call, for a framework may move its gradients. A plan serves one
 // call at a time; a second call meanwhile gets kBusy. Nothing throws across this border, and only lrpolicy_plan_make
-// allocates.
+// allocates, apart from the first calls on several threads, once, for the threads.
 #ifndef LRPOLICY_KERNELS_PLAN_HPP_
 #define LRPOLICY_KERNELS_PLAN_HPP_
 

@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
-#include <system_error>
+#include <new>
 #include <thread>
 
 namespace lrpolicy {
@@ -53,7 +54,7 @@ class Pool {
   void start(int helpers) {
     try {
       for (; started_ < helpers; ++started_) std::thread([this] { serve(); }).detach();
-    } catch (const std::system_error&) {  // no thread to be had: the caller does their part
+    } catch (const std::exception&) {  // no thread to be had, or no memory for it: the caller does their part
     }
   }
 
@@ -79,16 +80,17 @@ class Pool {
 
 std::atomic<Pool*> current_pool{nullptr};
 
-// Threads do not survive a fork, and a lock may be held for ever: the child leaves the old pool alone.
-Pool& pool() {
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { current_pool = nullptr; });
-  static_cast<void>(registered);
+// Null where there is no memory for one. Threads do not survive a fork, and a lock may be held for ever: the child
+// leaves the old pool alone, and without that precaution there is none.
+Pool* pool() {
+  static const int refused = pthread_atfork(nullptr, nullptr, [] { current_pool = nullptr; });
+  if (refused != 0) return nullptr;
   Pool* existing = current_pool;
-  if (existing != nullptr) return *existing;
-  Pool* const made = new Pool;
-  if (current_pool.compare_exchange_strong(existing, made)) return *made;
+  if (existing != nullptr) return existing;
+  Pool* const made = new (std::nothrow) Pool;
+  if (made == nullptr || current_pool.compare_exchange_strong(existing, made)) return made;
   delete made;
-  return *existing;
+  return existing;
 }
 
 }  // namespace
@@ -97,7 +99,8 @@ void for_ranges(std::int64_t count, std::int64_t grain, int threads, RangeFuncti
   Job job = {count, grain, function, work, {0}};
   const std::int64_t ranges = (count + grain - 1) / grain;
   const int helpers = static_cast<int>(std::min<std::int64_t>(threads, ranges)) - 1;
-  if (helpers < 1 || !pool().run(job, helpers)) job.drain();
+  Pool* const others = helpers < 1 ? nullptr : pool();
+  if (others == nullptr || !others->run(job, helpers)) job.drain();
 }
 
 }  // namespace lrpolicy

@@ -26,8 +26,9 @@ using RangeFunction = void (*)(const void* work, std::int64_t begin, std::int64_
 
 // Calls function(work, begin, end) for ranges that cover 0 .. count, each at most `grain` long, on this thread and at
 // most threads - 1 others, and returns when all are done. Who does which range is left to chance. While another
-// thread's call is under way, or where no thread can be started, this thread does everything itself. A process made
-// by fork() starts threads of its own.
+// thread's call is under way, or where no thread can be started, for want of memory or else, this thread does
+// everything itself. Threads are started by the first calls that want them, which allocate for them and nothing else;
+// nothing throws. A process made by fork() starts threads of its own.
 void for_ranges(std::int64_t count, std::int64_t grain, int threads, RangeFunction function, const void* work);
 
 template <typename Work>
