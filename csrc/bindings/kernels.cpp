@@ -8,17 +8,13 @@
 #include "bindings.hpp"
 #include "dispatch.hpp"
 #include "list_checks.hpp"
-#include "settings.hpp"
+#include "require.hpp"
 #include "simd/list_targets.hpp"
 
 namespace py = pybind11;
 using namespace lrpolicy;
 
 namespace {
-
-void require(Status status) {
-  if (status != Status::kOk) throw InputError(lrpolicy_status_text(status), wrong_setting(status));
-}
 
 struct PlanCore {
   Plan* plan = nullptr;

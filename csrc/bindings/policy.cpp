@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "bindings.hpp"
-#include "fill_rates.hpp"
-#include "simd/targets.hpp"
+#include "dispatch.hpp"
+#include "require.hpp"
 
 namespace py = pybind11;
 using namespace lrpolicy;
@@ -66,18 +66,23 @@ void fill_range(const PolicyCore& core, std::int64_t first, std::int64_t stride,
     check_iteration(first + stride * (count - 1));
   }
   Real* const rates = out.mutable_data();
-  const py::gil_scoped_release others_may_run;
-  if constexpr (std::is_same_v<Real, float>) {
-    lrpolicy_fill_rates_float32_simd(&core.policy, first, stride, count, rates);
-  } else {
-    lrpolicy_fill_rates_simd(&core.policy, first, stride, count, rates);
+  Status status;
+  {
+    const py::gil_scoped_release others_may_run;
+    if constexpr (std::is_same_v<Real, float>) {
+      status = lrpolicy_fill_rates_float32(&core.policy, first, stride, count, rates);
+    } else {
+      status = lrpolicy_fill_rates(&core.policy, first, stride, count, rates);
+    }
   }
+  require(status);
 }
 
 template <typename Real>
 void fill_array(const PolicyCore& core, const Iterations& ts, Rates<Real>& out) {
   Real* const rates = out.mutable_data();
-  const auto rate_at = best_target().rate;
+  require(settings().status);
+  const RateFunction rate_at = rate_function();
   for (py::ssize_t i = 0; i < ts.size(); ++i) {
     check_iteration(ts.data()[i]);
     rates[i] = static_cast<Real>(rate_at(core.policy, ts.data()[i]));
@@ -104,6 +109,15 @@ long long value_of(PyObject* number) {
   return PyLong_AsLongLong(number);
 }
 
+// Sets an InputError, for plain C methods.
+PyObject* raise(const char* rule, const py::object& got) {
+  PyErr_Clear();
+  const py::object type = py::module_::import("lrpolicy.errors").attr("InputError");
+  const py::object error = type(rule, py::arg("got") = got);
+  PyErr_SetObject(type.ptr(), error.ptr());
+  return nullptr;
+}
+
 PyObject* rate_method(PyObject* self, PyObject* iteration) {
   const auto* core = static_cast<const PolicyCore*>(pointer_of(self));
   if (core == nullptr) {
@@ -118,14 +132,13 @@ PyObject* rate_method(PyObject* self, PyObject* iteration) {
     Py_DECREF(whole);
   }
   if (t < 0 || t > kMaxIteration) {
-    PyErr_Clear();
-    const py::object type = py::module_::import("lrpolicy.errors").attr("InputError");
-    const py::object error =
-        type("an iteration is a whole number from 0 to 2^50", py::arg("got") = py::repr(py::handle(iteration)));
-    PyErr_SetObject(type.ptr(), error.ptr());
-    return nullptr;
+    return raise("an iteration is a whole number from 0 to 2^50", py::repr(py::handle(iteration)));
   }
-  static const auto rate_at = best_target().rate;
+  static const RateFunction rate_at = rate_function();
+  if (rate_at == nullptr) {
+    const Status status = settings().status;
+    return raise(lrpolicy_status_text(status), py::str(wrong_setting(status)));
+  }
   return PyFloat_FromDouble(rate_at(core->policy, t));
 }
 
@@ -154,12 +167,13 @@ bool is_list_of_float_rates(PyObject* groups, PyObject* key) {
   return true;
 }
 
-// The first two steps are the caller's, who warns of a wrong order there, and so is every group without a float rate.
+// The first two steps are the caller's, who warns of a wrong order there, and so is every group without a float rate,
+// and what settings() says.
 PyObject* advance_method(PyObject* self, PyObject* groups) {
   static PyObject* const key = PyUnicode_InternFromString("lr");
-  static const auto rate_at = best_target().rate;
+  static const RateFunction rate_at = rate_function();
   auto* const stepper = static_cast<PolicyStepper*>(pointer_of(self));
-  if (stepper == nullptr || stepper->steps < 2 || stepper->t < 0 || stepper->t >= kMaxIteration ||
+  if (stepper == nullptr || stepper->steps < 2 || stepper->t < 0 || stepper->t >= kMaxIteration || rate_at == nullptr ||
       !is_list_of_float_rates(groups, key)) {
     if (PyErr_Occurred()) return nullptr;
     Py_RETURN_FALSE;

@@ -9,7 +9,8 @@
 #include <tuple>
 
 #include "bindings.hpp"
-#include "draw_rates.hpp"
+#include "dispatch.hpp"
+#include "require.hpp"
 #include "tlr_tuple.hpp"
 
 namespace py = pybind11;
@@ -83,6 +84,7 @@ struct AslrCore {
 
   double rate(const AslrTuple& state, std::int64_t t, std::uint32_t tensor) const {
     check_iteration(t);
+    require(settings().status);
     return aslr_draw(unpack(state).center, seed, static_cast<std::uint64_t>(t), tensor);
   }
 
@@ -90,7 +92,7 @@ struct AslrCore {
     check_iteration(t);
     const Decimal around = unpack(state).center;
     py::array_t<double> out(count);
-    lrpolicy_draw_rates_simd(&around, seed, static_cast<std::uint64_t>(t), count, out.mutable_data());
+    require(lrpolicy_draw_rates(&around, seed, static_cast<std::uint64_t>(t), count, out.mutable_data()));
     return out;
   }
 };

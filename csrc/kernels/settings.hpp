@@ -1,6 +1,7 @@
 // What a user asks of the kernels through the environment, read once.
 //
-//   LRPOLICY_IMPL     reference, simd or cuda: the only implementation to use; otherwise simd for tensors in memory
+//   LRPOLICY_IMPL     reference, simd or cuda: the only implementation to use; otherwise simd for tensors in memory.
+//                     cuda refuses the CPU's tensors; rates and draws, which are asked for as numbers, are simd then
 //   LRPOLICY_THREADS  1 .. 1024: the most threads a call may use; otherwise as many as this process may use cores
 #ifndef LRPOLICY_KERNELS_SETTINGS_HPP_
 #define LRPOLICY_KERNELS_SETTINGS_HPP_
@@ -17,7 +18,7 @@ struct Settings {
   Status status;  // kOk, kBadImplementation or kBadThreads
   Implementation implementation;
   bool forced;  // by LRPOLICY_IMPL
-  int threads;
+  int threads;  // 0 with kBadThreads
 };
 
 const Settings& settings();

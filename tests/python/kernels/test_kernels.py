@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -17,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrpolicy.errors import InputError
-from lrpolicy.kernels import Plan, TensorList, kernel_settings
+from lrpolicy.kernels import Plan, TensorList
 
 EDGES = [0, 1, 31, 32, 33, 1023, 1024, 1025, 16383, 16384, 16385, 70001]
 
@@ -127,47 +125,6 @@ def test_momentum_steps_are_pytorchs_where_the_rate_is_outside(nesterov: bool) -
         Plan(EDGES).momentum_step(g, weights, history, rates, decays, 0.9, nesterov=nesterov, rate_inside=False)
     for ours, theirs in zip(weights, wide, strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=2e-6)
-
-
-PROGRAM = """
-import hashlib, json, numpy as np
-from lrpolicy.kernels import Plan, kernel_settings
-generator = np.random.default_rng(5)
-counts = [0, 1, 1000, 300_001, 40_000]
-g, p = ([generator.standard_normal(n).astype(np.float32) for n in counts] for _ in range(2))
-gg, gp = Plan(counts).dot_pair(g, p, roll=True)
-print(json.dumps([kernel_settings()["implementation"], gg.tobytes().hex(), gp.tobytes().hex()]))
-"""
-
-
-def in_a_process(**environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=os.environ | environment, check=False
-    )
-
-
-def test_each_implementation_and_number_of_threads_gives_the_same_bits() -> None:
-    results = [json.loads(in_a_process(LRPOLICY_IMPL="reference").stdout)]
-    results += [json.loads(in_a_process(LRPOLICY_IMPL="simd", LRPOLICY_THREADS=n).stdout) for n in "1234"]
-    assert [result[0] for result in results] == ["reference", "simd", "simd", "simd", "simd"]
-    assert all(result[1:] == results[0][1:] for result in results)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("LRPOLICY_IMPL", "avx9", "LRPOLICY_IMPL must be reference, simd or cuda, got avx9"),
-        ("LRPOLICY_IMPL", "cuda", "LRPOLICY_IMPL is cuda and these tensors are not on a GPU"),
-        ("LRPOLICY_THREADS", "0", "LRPOLICY_THREADS must be a whole number from 1 to 1024, got 0"),
-    ],
-)
-def test_a_wrong_setting_fails_clearly(name: str, value: str, message: str) -> None:
-    assert f"InputError: {message}" in in_a_process(**{name: value}).stderr
-
-
-def test_the_settings_say_what_runs() -> None:
-    chosen = kernel_settings()
-    assert chosen["instruction_set"] in {"baseline", "avx2", "avx512"} and chosen["threads"] >= 1
 
 
 FORKING = """
