@@ -99,8 +99,11 @@ gpu-build:
 caffe:  ## build a Caffe that knows every policy (minutes; CAFFE_SRC=DIR: from a copy of that tree)
 	@PYTHON=$(PYTHON) sh caffe_patch/build_caffe.sh
 
-bench: setup  ## run the benchmarks
-	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+# Those of speed, minutes each. The others take hours and are started by hand: benchmarks/README.md.
+BENCHMARKS ?= policies schedulers kernels engine database
+
+bench: setup  ## measure speed beside NumPy, PyTorch and Caffe; keep the machine quiet meanwhile
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/bench_$$name.py || exit 1; done
 
 readme: setup  ## bring the tables of the README files up to date
 	cd tests/python/house && $(CURDIR)/$(BIN)/python tables.py

@@ -3,13 +3,14 @@
     python benchmarks/bench_engine.py [--threads 1] [--rounds 15] [--caffe PATH/TO/caffe]
 
 Both loops do the same: batches are slices of float32 images in memory, the rate changes at every iteration, weights
-and biases have their own multipliers. With --caffe the same net and data (an LMDB written for it) also run there, with
-as many threads as OPENBLAS_NUM_THREADS says.
+and biases have their own multipliers. The same net and data (an LMDB written for it) also run in real Caffe, with as
+many threads, where there is one.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import statistics
 import subprocess
@@ -26,11 +27,13 @@ from torch.nn import functional as F  # noqa: N812
 
 from lrpolicy import solver, zoo
 from lrpolicy.datasets import Examples, write_lmdb
+from lrpolicy.engines.caffe.binary import Binary
 from lrpolicy.engines.torch.feed import Feed, Transform
 from lrpolicy.engines.torch.layers import StepRandom
 from lrpolicy.engines.torch.net import Definition, TorchNet, Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
 from lrpolicy.engines.torch.updater import Updater
+from lrpolicy.errors import NotAvailableError
 
 CPU = torch.device("cpu")
 EXAMPLES = 2000
@@ -155,6 +158,15 @@ def interleaved(loops: list[Callable[[int], float]], rounds: int, count: int) ->
     return seconds
 
 
+def found() -> Path | None:
+    """The caffe engine's binary; without one, what is missing is said and the rest goes on."""
+    try:
+        return Binary.find().path
+    except NotAvailableError as error:
+        print(f"without Caffe: {error}")
+        return None
+
+
 def caffe_rate(caffe: Path, name: str, data: Examples, batch_size: int, scale: float, count: int) -> float:
     """Iterations a second that a Caffe binary prints for the same net on the same data."""
     with tempfile.TemporaryDirectory() as folder:
@@ -182,12 +194,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--caffe", type=Path)
+    parser.add_argument("--caffe", type=Path, help="the binary  [default: as the caffe engine finds it]")
     options = parser.parse_args()
+    binary = options.caffe or found()
+    os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)
     torch.set_num_threads(options.threads)
     print(f"torch {torch.__version__}, {options.threads} thread(s), {options.rounds} rounds; iterations a second")
-    print(f"{'net':24}{'engine':>17}{'hand-written':>17}{'ratio':>15}   {'Caffe   ratio' if options.caffe else ''}")
-    beside = "   best  of bests" if options.caffe else ""
+    print(f"{'net':24}{'engine':>17}{'hand-written':>17}{'ratio':>15}   {'Caffe   ratio' if binary else ''}")
+    beside = "   best  of bests" if binary else ""
     print(f"{'':24}{'median  max':>17}{'median  max':>17}{'median  best':>15}{beside}")
     cases: list[tuple[str, type[nn.Module], tuple[int, int, int], int, float, int]] = [
         ("mnist-lenet", LeNet, (1, 28, 28), 8, 1 / 256, 40),
@@ -209,8 +223,8 @@ def main() -> None:
         line += (
             f"{median(hand):9.1f}{best(hand):8.1f}{median(engine) / median(hand):8.3f}{best(engine) / best(hand):7.3f}"
         )
-        if options.caffe:
-            caffe = max(caffe_rate(options.caffe, name, data, batch_size, scale, count) for _ in range(CAFFE_RUNS))
+        if binary:
+            caffe = max(caffe_rate(binary, name, data, batch_size, scale, count) for _ in range(CAFFE_RUNS))
             line += f"   {caffe:5.1f}{best(engine) / caffe:8.2f}"
         print(line, flush=True)
 

@@ -4,14 +4,14 @@
 
 Contenders run in turn, round after round, in one process; minimum and median are printed. Of an epoch a third is run,
 one window of TLR, and measured in seconds of the processor, which other programs disturb less. What a scheduler costs
-is told in two ways: against SGD in the same round, and as the time spent inside the scheduler's own calls. Our kernels
-take LRPOLICY_THREADS threads: set it as --threads is.
+is told in two ways: against SGD in the same round, and as the time spent inside the scheduler's own calls.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 import timeit
@@ -262,6 +262,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every time, in seconds, to this file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    os.environ["LRPOLICY_THREADS"] = str(options.threads)  # for our kernels
     warnings.simplefilter("ignore")
     record: dict[str, Times] = {}
     if not options.net:
