@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
-from lrpolicy.compositions import SwitchOnPlateau, SwitchState, is_chain, parse_chain
+from lrpolicy.compositions import Chain, Ramp, SwitchOnPlateau, SwitchState, is_chain, parse_chain
 from lrpolicy.errors import InputError
 from lrpolicy.policies import ADAPTIVE_POLICIES, Policy, canonical_name
 from lrpolicy.schedules import Schedule
-from lrpolicy.stateful import AdaptivePolicy, parse_policy, policy_from_dict
+from lrpolicy.stateful import AdaptivePolicy, AdaptiveSchedule, parse_policy, policy_from_dict
+from lrpolicy.sweeps import Sweep
 
 PolicyLike = Schedule | Mapping[str, Any] | str
 ObservingPolicy = AdaptivePolicy | SwitchOnPlateau
 AnyPolicyLike = PolicyLike | ObservingPolicy
+
+# Of an object without a `__repr__` of its own.
+_ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")
 
 
 def is_name(given: object) -> bool:
@@ -73,9 +79,42 @@ def text_of(policy: ObservingPolicy) -> str:
     return policy.to_text() if isinstance(policy, AdaptivePolicy) else repr(policy)
 
 
-def identity(policy: Schedule | ObservingPolicy) -> dict[str, Any] | str:
-    """What a saved state remembers of a policy, to know it again."""
-    return policy.to_dict() if isinstance(policy, Policy | AdaptivePolicy) else repr(policy)
+def identity(policy: object) -> Any:
+    """What a saved state remembers of a policy or schedule, to know it again: plain values, alike in every process.
+
+    Of a schedule of ours, the fields that differ from their defaults, so that one with a default can be added. Of
+    another's, what it prints without addresses in memory: at least its class.
+    """
+    if isinstance(policy, Policy | AdaptivePolicy):
+        return policy.to_dict()
+    if isinstance(policy, tuple):
+        return [identity(item) for item in policy]
+    if isinstance(policy, Chain | Ramp | SwitchOnPlateau | Sweep | AdaptiveSchedule):
+        values = {field.name: getattr(policy, field.name) for field in fields(policy) if field.repr}
+        defaults = {field.name: field.default for field in fields(policy)}
+        set_ = {name: identity(value) for name, value in values.items() if value != defaults[name]}
+        return {"schedule": type(policy).__name__} | set_
+    return policy if isinstance(policy, str | int | float) else _printed(policy)
+
+
+def is_identity_of(saved: object, policy: object) -> bool:
+    """Whether a saved state remembers this policy, by its `identity` or as older states do, by what it printed.
+
+    TLR printed no `restart_below` before there was one.
+    """
+    if isinstance(saved, str):
+        printed = _printed(policy)
+        return _ADDRESS.sub("", saved) in (printed, printed.replace(", restart_below=0.0", ""))
+    return bool(saved == identity(policy))
+
+
+def are_identities_of(saved: object, policies: Sequence[object]) -> bool:
+    """The same of a list."""
+    return isinstance(saved, list) and len(saved) == len(policies) and all(map(is_identity_of, saved, policies))
+
+
+def _printed(policy: object) -> str:
+    return _ADDRESS.sub("", repr(policy))
 
 
 def _observing(given: object) -> str | None:

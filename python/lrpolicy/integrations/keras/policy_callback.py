@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lrpolicy.compositions import SwitchOnPlateau
 from lrpolicy.errors import InputError, did_you_mean
-from lrpolicy.integrations.policy_like import AnyPolicyLike, as_any_policy, identity, name_of
+from lrpolicy.integrations.policy_like import AnyPolicyLike, as_any_policy, identity, is_identity_of, name_of
 from lrpolicy.kernels import Plan
 from lrpolicy.stateful import AdaptivePolicy, Aslr, Plateau, Tlr, TlrWindow, TrainLoss
 from lrpolicy.stateful.values import whole
@@ -149,7 +149,7 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         if version != _VERSION:
             got = f"a {type(state_dict).__name__} of version {version}"
             raise InputError(f"this is no state of a PolicyCallback, version {_VERSION}", got=got)
-        if state_dict.get("policy") != identity(self.policy):
+        if not is_identity_of(state_dict.get("policy"), self.policy):
             got = f"that of {state_dict.get('policy')} for {identity(self.policy)}"
             raise InputError("this is the state of another policy", got=got)
         for name in _FIELDS:

@@ -11,6 +11,7 @@ import numpy as np
 from torch.optim import Optimizer
 
 from lrpolicy.errors import InputError
+from lrpolicy.integrations.policy_like import identity, is_identity_of
 from lrpolicy.integrations.torch.groups import base_and_multipliers, check_optimizer, write_rates
 from lrpolicy.integrations.torch.hooked import HookedLR, was_left_out
 from lrpolicy.integrations.torch.saving import check_saved, restored_rates, saved_rates
@@ -114,15 +115,15 @@ class ASLR(HookedLR):
             **saved_rates(self),
             "last_epoch": self.last_epoch,
             "iteration": self.iteration,
-            "schedule": repr(self.schedule),
+            "schedule": identity(self.schedule),
             "state": self.state.to_dict(),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken. Raises InputError for another schedule's; nothing has changed then."""
         check_saved(self, state_dict, ("last_epoch", "iteration", "schedule", "state"))
-        if state_dict["schedule"] != repr(self.schedule):
-            got = f"{state_dict['schedule']}, not {self.schedule}"
+        if not is_identity_of(state_dict["schedule"], self.schedule):
+            got = f"{state_dict['schedule']}, not {identity(self.schedule)}"
             raise InputError("this is the state of another schedule", got=got)
         state = AslrState.from_dict(state_dict["state"])
         epoch, iteration = (whole(name, state_dict[name], 0) for name in ("last_epoch", "iteration"))

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lrpolicy.compositions import SwitchOnPlateau, SwitchState
 from lrpolicy.errors import InputError
-from lrpolicy.integrations.policy_like import as_any_policy
+from lrpolicy.integrations.policy_like import are_identities_of, as_any_policy, identity
 from lrpolicy.integrations.torch.groups import check_optimizer, unshare_rates, write_rates
 from lrpolicy.integrations.torch.saving import check_count, check_saved, listed, restored_rates, saved_rates
 from lrpolicy.stateful import AdaptivePolicy, DecaySequence, DecayState, Plateau, PlateauState, TrainLoss
@@ -111,19 +111,17 @@ class FeedbackLR(LRScheduler):
             **saved_rates(self),
             "last_epoch": self.last_epoch,
             "_step_count": self._step_count,
-            "schedules": [repr(schedule) for schedule in self.schedules],
+            "schedules": [identity(schedule) for schedule in self.schedules],
             "states": [state.to_dict() for state in self.states],
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken. Raises InputError for another schedule's; nothing has changed then."""
         check_saved(self, state_dict, ("last_epoch", "_step_count", "schedules", "states"))
-        own = [repr(schedule) for schedule in self.schedules]
-        if state_dict["schedules"] != own:
-            raise InputError(
-                "this is the state of another schedule", got=f"that of {state_dict['schedules']} for {own}"
-            )
-        states = listed(state_dict, "states", len(own))
+        if not are_identities_of(state_dict["schedules"], self.schedules):
+            got = f"that of {state_dict['schedules']} for {[identity(schedule) for schedule in self.schedules]}"
+            raise InputError("this is the state of another schedule", got=got)
+        states = listed(state_dict, "states", len(self.schedules))
         pairs = zip(self.schedules, states, strict=True)
         loaded = [_STATES[type(schedule)].from_dict(state) for schedule, state in pairs]
         count, steps = (

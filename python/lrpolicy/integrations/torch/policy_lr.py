@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lrpolicy import _core
 from lrpolicy.errors import InputError
-from lrpolicy.integrations.policy_like import PolicyLike, as_schedule, identity
+from lrpolicy.integrations.policy_like import PolicyLike, are_identities_of, as_schedule, identity
 from lrpolicy.integrations.torch.groups import check_optimizer, unshare_rates, write_rates
 from lrpolicy.integrations.torch.saving import check_count, check_saved, restored_rates, saved_rates
 from lrpolicy.policies import Policy
@@ -141,10 +141,9 @@ class PolicyLR(LRScheduler):
         then. For going on with another policy, make a PolicyLR with its `last_epoch`.
         """
         check_saved(self, state_dict, ("last_epoch", "_step_count", "policies"))
-        own = [identity(policy) for policy in self.policies]
-        if state_dict["policies"] != own:
+        if not are_identities_of(state_dict["policies"], self.policies):
             remedy = "to go on with another policy, make a PolicyLR with last_epoch"
-            got = f"that of {state_dict['policies']} for {own}"
+            got = f"that of {state_dict['policies']} for {[identity(policy) for policy in self.policies]}"
             raise InputError("this is the state of another policy", got=got, remedy=remedy)
         t, steps = whole("last_epoch", state_dict["last_epoch"]), whole("_step_count", state_dict["_step_count"], 0)
         write_rates(self.optimizer.param_groups, restored_rates(self, state_dict))

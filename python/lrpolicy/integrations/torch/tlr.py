@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from lrpolicy.errors import InputError
+from lrpolicy.integrations.policy_like import identity, is_identity_of
 from lrpolicy.integrations.torch.device_tlr import DeviceTlr
 from lrpolicy.integrations.torch.groups import (
     Group,
@@ -256,7 +257,7 @@ class TLR(HookedLR):
             "last_epoch": self.last_epoch,
             "iteration": self.iteration,
             "updates": self._updates,
-            "schedule": repr(self.schedule),
+            "schedule": identity(self.schedule),
             "state": self.state.to_dict(),
             "window": self._window.state_dict(),
         }
@@ -268,10 +269,8 @@ class TLR(HookedLR):
         shapes; nothing has changed then.
         """
         check_saved(self, state_dict, ("last_epoch", "iteration", "updates", "schedule", "state", "window"))
-        ours = repr(self.schedule)
-        earlier = ours.replace(", restart_below=0.0", "")  # as it was written before there were restarts
-        if state_dict["schedule"] not in (ours, earlier):
-            got = f"{state_dict['schedule']}, not {self.schedule}"
+        if not is_identity_of(state_dict["schedule"], self.schedule):
+            got = f"{state_dict['schedule']}, not {identity(self.schedule)}"
             raise InputError("this is the state of another schedule", got=got)
         state = TlrState.from_dict(state_dict["state"])
         counts = [whole(name, state_dict[name], 0) for name in ("last_epoch", "iteration", "updates")]
