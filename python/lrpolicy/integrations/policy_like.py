@@ -118,12 +118,14 @@ def _printed(policy: object) -> str:
 
 
 def _observing(given: object) -> str | None:
-    """The name of a policy that observes the training, however it is given."""
+    """The name of a policy that observes the training, however it is given. Raises InputError for an unknown one."""
     if isinstance(given, AdaptivePolicy | SwitchOnPlateau):
         return name_of(given)
     name = given.get("lr_policy") if isinstance(given, Mapping) else given
-    name = name.partition(":")[0].strip() if isinstance(name, str) else ""
-    return name if name in ADAPTIVE_POLICIES else None
+    if not isinstance(name, str) or is_chain(name):
+        return None
+    known, _ = canonical_name(name.partition(":")[0].strip())
+    return known if known in ADAPTIVE_POLICIES else None
 
 
 def _check_alone(given: object, parameters: Mapping[str, Any] | None) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from lrpolicy.compositions import SwitchOnPlateau, lasting, warm_up
-from lrpolicy.integrations.policy_like import are_identities_of, identity, is_identity_of
+from lrpolicy.errors import InputError
+from lrpolicy.integrations.policy_like import are_identities_of, as_schedule, identity, is_identity_of
 from lrpolicy.policies import Policy
 from lrpolicy.stateful import AdaptivePolicy, Aslr, DecaySequence, Plateau, Tlr
 from lrpolicy.sweeps import Sweep
@@ -118,3 +119,10 @@ def test_a_torch_scheduler_goes_on_with_anothers_schedule(make: Any) -> None:
     resumed(PolicyLR(first, make()), PolicyLR(second, make()))
     switches = [SwitchOnPlateau([make(), FIXED], [100]) for _ in range(2)]
     resumed(FeedbackLR(first, switches[0]), FeedbackLR(second, switches[1]), 1.0)
+
+
+@pytest.mark.parametrize("name", ["tlr", "TLR", "Tlr"])
+def test_what_observes_the_training_is_sent_to_what_takes_it_by_any_name(name: str) -> None:
+    for given, parameters in ((name, {"base_lr": 0.1}), (f"{name}:base_lr=0.1", {}), ({"lr_policy": name}, {})):
+        with pytest.raises(InputError, match=r'"tlr" observes the training: .*; use PolicyCallback$'):
+            as_schedule(given, parameters, instead="PolicyCallback")
