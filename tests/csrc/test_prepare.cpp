@@ -24,6 +24,8 @@ TEST(Prepare, SaysWhatIsWrong) {
   EXPECT_EQ(message("exp", "base_lr=inf gamma=0.5"), "base_lr must be a number from 0 to 1e100, got inf");
   EXPECT_EQ(message("multistep", "base_lr=1 gamma=0.5 stepvalue=5,3"),
             "stepvalue must be strictly increasing, got 3 after 5");
+  EXPECT_EQ(message("multistep", "base_lr=1 gamma=0.5 stepvalue=0,3"),
+            "stepvalue must be a whole number from 1 to 2^50, got 0");
   EXPECT_EQ(message("multistep", "base_lr=1 gamma=0.5 stepvalue="),
             "stepvalue must name at least one iteration, got none");
   EXPECT_EQ(message("fixed", "base_lr=1 gamma=0.5"), "policy \"fixed\" takes no gamma; it takes base_lr");

@@ -47,21 +47,24 @@ inline void check_real(const ParameterRow& row, double value) {
                    to_text(value));
 }
 
+inline void check_list(const ParameterRow& row, const std::int64_t* values, std::int64_t count) {
+  const std::string name = row.name;
+  if (count == 0) throw InputError(name + " must name at least one iteration", "none");
+  for (std::int64_t i = 0; i < count; ++i) {
+    check_integer(row, values[i]);
+    if (i > 0 && values[i] <= values[i - 1]) {
+      throw InputError(name + " must be strictly increasing",
+                       std::to_string(values[i]) + " after " + std::to_string(values[i - 1]));
+    }
+  }
+}
+
 inline void check_values(const Parameters& p, unsigned given) {
   for (const ParameterRow& row : kParameters) {
     if (!(given & row.field)) continue;
     if (row.integer != nullptr) check_integer(row, p.*row.integer);
     if (row.real != nullptr) check_real(row, p.*row.real);
-  }
-  if ((given & kStepvalue) && p.stepvalue_count == 0) {
-    throw InputError("stepvalue must name at least one iteration", "none");
-  }
-  for (std::int64_t i = 0; i < p.stepvalue_count; ++i) {
-    check_integer(kParameters[6], p.stepvalue[i]);
-    if (i > 0 && p.stepvalue[i] <= p.stepvalue[i - 1]) {
-      throw InputError("stepvalue must be strictly increasing",
-                       std::to_string(p.stepvalue[i]) + " after " + std::to_string(p.stepvalue[i - 1]));
-    }
+    if (row.field == kStepvalue) check_list(row, p.stepvalue, p.stepvalue_count);
   }
   if ((given & kMinLr) && p.min_lr > p.base_lr) {
     throw InputError("min_lr must not be above base_lr", to_text(p.min_lr) + " > " + to_text(p.base_lr));
