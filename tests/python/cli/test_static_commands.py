@@ -178,6 +178,25 @@ def test_plot_takes_repeated_values_as_a_list(capsys: pytest.CaptureFixture[str]
     assert curve["policy"] == {"lr_policy": "multistep", "base_lr": 1.0, "gamma": 0.1, "stepvalue": [10, 20]}
 
 
+@pytest.mark.parametrize(
+    ("policy", "field", "is_there"),
+    [
+        ("cos", "stepsize", "(cos) a period"),
+        ("sigmoid", "stepsize", "the midpoint of sigmoid"),
+        ("sigmoid", "gamma", "the steepness of inv and sigmoid"),
+        ("inv", "gamma", "the steepness of inv"),
+        ("exp", "gamma", "the factor of a step or an iteration"),
+        ("sigmoid", "base_lr", "the rate where g(t) = 1"),
+        ("multistep", "stepvalue", "the iterations of the steps"),
+    ],
+)
+def test_explain_says_what_a_parameter_is_in_this_policy(
+    policy: str, field: str, is_there: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fields = {each["name"]: each["meaning"] for each in output_json(capsys, "explain", policy)["fields"]}
+    assert is_there in fields[field]
+
+
 @pytest.mark.parametrize("name", ADAPTIVE_POLICIES)
 def test_explain_shows_what_an_adaptive_policy_needs(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, "explain", name)
