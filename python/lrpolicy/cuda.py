@@ -16,8 +16,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from lrpolicy.errors import InputError, NotAvailableError
-from lrpolicy.kernels import TensorList, Tensors
+from lrpolicy.iterations import LAST_ITERATION
+from lrpolicy.kernels import NamedSizes, TensorList, Tensors, is_l1
 from lrpolicy.stateful import Tlr, TlrState
+from lrpolicy.stateful.values import LARGEST_RATE, check_state, real, whole
 
 try:
     from lrpolicy import _cuda
@@ -41,14 +43,15 @@ class Draws:
     """
 
     def __init__(self, center: float, seed: int, iteration: int = 0, *, device: int = 0, stream: object = 0) -> None:
-        self._core = _cuda.DrawsCore(device)
+        self._core = _cuda.DrawsCore(_device(device))
         self.set(center, seed, iteration, stream=stream)
 
     def set(self, center: float, seed: int, iteration: int, *, stream: object = 0) -> None:
-        """Write all three, in the order of the stream."""
-        if not center > 0:
-            raise InputError("center must be above 0", got=center)
-        self._core.set(center, seed, iteration, _handle(stream))
+        """Write all three, in the order of the stream. Raises InputError for what `Aslr` does not take."""
+        if not 0 < (around := real("center", center)) <= LARGEST_RATE:
+            raise InputError("center must be a number above 0, at most 1e100", got=center)
+        numbers = whole("seed", seed, 0, 2**64 - 1), whole("the iteration", iteration, 0, LAST_ITERATION)
+        self._core.set(around, *numbers, _handle(stream))
 
     def get(self, *, stream: object = 0) -> tuple[float, int, int]:
         """Centre, seed and iteration; waits for the stream."""
@@ -65,22 +68,24 @@ class TlrOnDevice:
 
     def __init__(self, schedule: Tlr, state: TlrState, *, device: int = 0, stream: object = 0) -> None:
         self.schedule = schedule
-        self._core = _cuda.TlrOnDevice(schedule._core, device)
+        self._core = _cuda.TlrOnDevice(schedule._core, _device(device))
         self.set(state, stream=stream)
 
     def set(self, state: TlrState, updates: int | None = None, *, stream: object = 0) -> None:
-        """Write a state, and the number of updates of the window to come (`window_updates` unless given)."""
-        updates = self.schedule.window_updates if updates is None else updates
-        if updates < 1:
-            raise InputError("updates, the length of the window, must be a whole number from 1", got=updates)
-        self._core.set(state.to_tuple(), updates, _handle(stream))
+        """Write a state, and the number of updates of the window to come (`window_updates` unless given).
+
+        Raises InputError.
+        """
+        length = self.schedule.window_updates if updates is None else updates
+        length = whole("updates, the length of the window,", length, 1, LAST_ITERATION)
+        self._core.set(check_state(state, TlrState).to_tuple(), length, _handle(stream))
 
     def get(self, *, stream: object = 0) -> TlrState:
         """The state as a value; waits for the stream."""
         return TlrState.from_core(self._core.get(_handle(stream)))
 
 
-class Plan:
+class Plan(NamedSizes):
     """The verbs over a list of tensors of these sizes on one GPU; `lrpolicy.kernels.Plan` says what each computes.
 
     Results go to tensors of the caller: one number for each tensor of the list. `names` serve error messages. Raises
@@ -88,10 +93,8 @@ class Plan:
     """
 
     def __init__(self, counts: Sequence[int], names: Sequence[str] = (), *, device: int = 0) -> None:
-        if names and len(names) != len(counts):
-            raise InputError("there must be a name for each size", got=f"{len(names)} names for {len(counts)} sizes")
-        self.names = tuple(names)
-        self._core = _cuda.PlanCore(list(counts), device)
+        super().__init__(counts, names)
+        self._core = _cuda.PlanCore(self._counts, _device(device))
 
     def dot_pair(
         self,
@@ -142,7 +145,7 @@ class Plan:
         """sums += scale * gradients, in place; `device_scale`, a float64 tensor of one element, counts instead."""
         ours = None if device_scale is None else _single(device_scale, "device_scale")
         lists = self._list(gradients, "gradient"), self._list(sums, "sum")
-        self._core.accumulate(*lists, scale, ours, _handle(stream))
+        self._core.accumulate(*lists, real("scale", scale), ours, _handle(stream))
 
     def momentum_step(
         self,
@@ -164,18 +167,16 @@ class Plan:
         With `draws` each tensor's rate is float32(ASLR's draw for it) * its number in `rates`, lr_mult; then the
         iteration is counted.
         """
-        if regularization not in ("L1", "L2"):
-            raise InputError("regularization must be L1 or L2", got=repr(regularization))
         self._core.momentum_step(
             self._list(gradients, "gradient"),
             self._list(weights, "weight"),
             self._list(history, "history"),
             _single(rates, "rates"),
             _single(decays, "decays"),
-            momentum,
+            real("momentum", momentum),
             nesterov,
             rate_inside,
-            regularization == "L1",
+            is_l1(regularization),
             None if draws is None else draws._core,
             _handle(stream),
         )
@@ -199,13 +200,14 @@ class Plan:
         core = None if tlr is None else tlr._core
         self._core.dot_pair(now, before, start, *sums, roll, core, given, _handle(stream))
 
-    def _list(self, tensors: Tensors, kind: str) -> TensorList:
-        return tensors if isinstance(tensors, TensorList) else TensorList(tensors, kind, self.names)
-
 
 def _single(tensor: Any, kind: str) -> TensorList:
     """One tensor that holds a number for each tensor of a list; a `TensorList` of it saves the check."""
     return tensor if isinstance(tensor, TensorList) else TensorList([tensor], kind)
+
+
+def _device(device: object) -> int:
+    return whole("device, the number of a GPU,", device, 0, 2**31 - 1)
 
 
 def _handle(stream: object) -> int:

@@ -43,7 +43,24 @@ class TensorList(_core.TensorList):
 Tensors = TensorList | Iterable[Any]
 
 
-class Plan:
+class NamedSizes:
+    """What the plans of every device share: sizes and names, checked, and lists made of what a caller gives."""
+
+    def __init__(self, counts: Sequence[int], names: Sequence[str] = ()) -> None:
+        if names and len(names) != len(counts):
+            raise InputError("there must be a name for each size", got=f"{len(names)} names for {len(counts)} sizes")
+        self.names = tuple(names)
+        self._counts = [whole("a size", count) for count in counts]
+
+    def _list(self, tensors: Tensors, kind: str) -> TensorList:
+        """With the names, unless their number differs: how many tensors there must be is said by the verb."""
+        if isinstance(tensors, TensorList):
+            return tensors
+        items = list(tensors)
+        return TensorList(items, kind, self.names if len(items) == len(self.names) else ())
+
+
+class Plan(NamedSizes):
     """The verbs over a list of tensors of these sizes: `counts` gives the number of elements of each, 0 included.
 
     Make one and use it at every step: it holds the table of the work and room for its sums. It serves one call at a
@@ -51,10 +68,8 @@ class Plan:
     """
 
     def __init__(self, counts: Sequence[int], names: Sequence[str] = ()) -> None:
-        if names and len(names) != len(counts):
-            raise InputError("there must be a name for each size", got=f"{len(names)} names for {len(counts)} sizes")
-        self.names = tuple(names)
-        self._core = _core.PlanCore([whole("a size", count) for count in counts])
+        super().__init__(counts, names)
+        self._core = _core.PlanCore(self._counts)
 
     def dot_pair(
         self, gradients: Tensors, previous: Tensors, *, roll: bool = False
@@ -99,8 +114,6 @@ class Plan:
         history <- momentum * history + rate * d, weights -= history. With `rate_inside` false as torch.optim.SGD does:
         history <- momentum * history + d, weights -= rate * history.
         """
-        if regularization not in ("L1", "L2"):
-            raise InputError("regularization must be L1 or L2", got=repr(regularization))
         self._core.momentum_step(
             self._list(gradients, "gradient"),
             self._list(weights, "weight"),
@@ -110,14 +123,15 @@ class Plan:
             real("momentum", momentum),
             nesterov,
             rate_inside,
-            regularization == "L1",
+            is_l1(regularization),
         )
 
-    def _list(self, tensors: Tensors, kind: str) -> TensorList:
-        if isinstance(tensors, TensorList):
-            return tensors
-        items = list(tensors)
-        return TensorList(items, kind, self.names if len(items) == len(self.names) else ())
+
+def is_l1(regularization: str) -> bool:
+    """Whether a weight's sign is added to its gradient, or (L2) the weight. Raises InputError for any other name."""
+    if regularization not in ("L1", "L2"):
+        raise InputError("regularization must be L1 or L2", got=repr(regularization))
+    return regularization == "L1"
 
 
 def kernel_settings() -> dict[str, Any]:

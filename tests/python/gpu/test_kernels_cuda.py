@@ -286,7 +286,7 @@ def wrong_calls() -> Iterator[tuple[Callable[[], Any], str]]:
     yield lambda: dots(gpu(2), rates=gpu(1)), r"rates are what tlr gives"
     yield lambda: dots(gpu(2), stream="fast"), r"stream must be a CUDA stream or its handle, got 'fast'"
     yield lambda: cuda.Plan([-1]), r"a size is below 0"
-    yield lambda: cuda.Draws(0.0, 1), r"center must be above 0"
+    yield lambda: cuda.Draws(0.0, 1), r"center must be a number above 0"
     both = gpu(2)
     yield lambda: dots(both, both, roll=True), r"shares memory with"
     short = Tlr(0.01, lr_mult=[1.0, 1.0])
