@@ -18,15 +18,15 @@ void* allocate(std::size_t size) {
 
 }  // namespace
 
-// Of the whole test program: memory that can run out.
-void* operator new(std::size_t size) {
+// Of this whole program: memory that can run out. Where one of a pair is inlined alone, GCC warns of a mismatch.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   void* const memory = allocate(size);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return allocate(size); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace lrpolicy {
 namespace {
