@@ -9,8 +9,8 @@ import click
 import numpy as np
 
 from lrpolicy.cli.common import console, dsn_option, examples, json_option, naming, print_json, wanted_goal
-from lrpolicy.database import Database, connect
-from lrpolicy.goals import GOALS, Goal
+from lrpolicy.database import StoredRun, connect
+from lrpolicy.goals import GOALS
 from lrpolicy.ranking import RankedPolicy
 from lrpolicy.ranking import rank as rank_results
 from lrpolicy.reports.gather import STAGES, RunResults, basis, gather
@@ -23,9 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SEED = 0
 _OPTIONS = (
     click.argument("run", default="latest"),
-    click.option(
-        "--goal", type=click.Choice(list(GOALS)), default="accuracy", show_default=True, help="What the best means."
-    ),
+    click.option("--goal", type=click.Choice(list(GOALS)), help="What the best means.  [default: the run's own goal]"),
     click.option("--target", type=float, metavar="TOP-1", help="The Top-1 to reach, as in 0.97, for goals that ask."),
     click.option("--top", type=click.IntRange(1), metavar="N", help="Show the first N only."),
     click.option(
@@ -53,7 +51,7 @@ def ranking_options(function: F) -> F:
 @json_option
 def rank(
     run: str,
-    goal: str,
+    goal: str | None,
     target: float | None,
     top: int | None,
     stage: str | None,
@@ -65,9 +63,8 @@ def rank(
     The table holds the eight metrics, 95 % bootstrap intervals over seeds, and the probability of being the best; below
     it stand the ties, and what the ranking rests on.
     """
-    wanted = wanted_goal(goal, target)
-    with connect(dsn) as database:
-        found, verdict = judged(database, run, stage, wanted)
+    found, verdict = judged(dsn, run, stage, goal, target)
+    wanted = verdict.goal
     ranking = [standing.row for standing in verdict.standings]
     if as_json:
         print_json(_as_json(found, verdict, ranking, top))
@@ -82,12 +79,28 @@ def rank(
         click.echo(sentence)
 
 
-def judged(database: Database, run: str, stage: str | None, goal: Goal) -> tuple[RunResults, Verdict]:
-    """The results of a stored run and their verdict. Raises InputError where there is nothing to rank."""
-    with naming("RUN"):
-        stored = database.find_run(run)
-    found = gather(database, stored, stage)
-    return found, judge(rank_results(found.results(), goal), goal, np.random.default_rng(_SEED))
+def judged(
+    dsn: str | None, run: str, stage: str | None, goal: str | None, target: float | None
+) -> tuple[RunResults, Verdict]:
+    """The results of a stored run and their verdict; without a goal under the run's own.
+
+    Raises InputError where there is nothing to rank, or goal and target do not go together.
+    """
+    if goal is not None:
+        wanted_goal(goal, target)  # before a server is started for nothing
+    with connect(dsn) as database:
+        with naming("RUN"):
+            stored = database.find_run(run)
+        found = gather(database, stored, stage)
+    own, reached = _own_goal(stored)
+    wanted = wanted_goal(goal or own, reached if goal is None and target is None else target)
+    return found, judge(rank_results(found.results(), wanted), wanted, np.random.default_rng(_SEED))
+
+
+def _own_goal(run: StoredRun) -> tuple[str, float | None]:
+    """What a run looked for, and the Top-1 to reach, as `lrpolicy tune` and `lrpolicy.tune` keep them."""
+    target = run.settings.get("target" if "train_fn" in run.settings else "top1")
+    return run.settings.get("goal", "accuracy"), target
 
 
 def printable(text: str) -> str:

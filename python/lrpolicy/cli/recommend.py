@@ -20,7 +20,6 @@ from lrpolicy.cli.common import (
     note,
     print_json,
     read_solver,
-    table,
     wanted_goal,
 )
 from lrpolicy.database import Setting, connect
@@ -31,6 +30,8 @@ from lrpolicy.net import Net
 from lrpolicy.prototxt import messages, text
 from lrpolicy.recommend import Basis, NothingNearError, Recommendation, StoredRange, distance_text, stored_range
 from lrpolicy.recommend import recommend as ask
+from lrpolicy.reports.ranked_tables import ranked_tables
+from lrpolicy.reports.results import parameters_text
 
 if TYPE_CHECKING:
     from lrpolicy.solver import Solver
@@ -92,7 +93,8 @@ def recommend(
         print_json({"goal": goal, "target": target_top1, "recommendations": rows, "range": _range_json(rates)})
         return
     if found:
-        console().print(_table(found, wanted))
+        screen = console()
+        screen.print(_tables(found, wanted, screen.width))
     for line in _explanations(found, rates):
         click.echo(line)
 
@@ -116,27 +118,18 @@ def _setting(solver: Solver) -> Setting:
     return Setting(message.max_iter, batch, solver.solver_type, message.momentum, message.weight_decay)
 
 
-def _table(found: Sequence[Recommendation], goal: Goal) -> Any:
-    rows = []
-    for place, row in enumerate(found, start=1):
-        columns = row.average.columns
-        parameters = "  ".join(f"{name} {_short(value)}" for name, value in row.policy.parameters.items())
-        score = [goal.show(row.score)] if goal.measure != "top1" else []
-        rows.append(
-            [
-                str(place),
-                row.policy.name,
-                parameters,
-                _percent(columns["top1"], row.average.top1_deviation),
-                _percent(row.average.test_top1),
-                *score,
-                f"{columns['iterations']:.0f}",
-                str(row.average.completed),
-                f"{row.basis.distance:.2f}",
-            ]
-        )
-    heading = [goal.heading] if goal.measure != "top1" else []
-    return table(["", "policy", "set to", "Top-1 %", "test %", *heading, "#Iter", "trials", "distance"], rows)
+def _tables(found: Sequence[Recommendation], goal: Goal, width: int) -> Any:
+    averages = [row.average for row in found]
+    columns = {
+        "Top-1 %": [_percent(average.columns["top1"], average.top1_deviation) for average in averages],
+        "test %": [_percent(average.test_top1) for average in averages],
+        **({} if goal.measure == "top1" else {goal.heading: [goal.show(row.score) for row in found]}),
+        "#Iter": [f"{average.columns['iterations']:.0f}" for average in averages],
+        "trials": [str(average.completed) for average in averages],
+        "distance": [f"{row.basis.distance:.2f}" for row in found],
+    }
+    names = [(str(place), row.policy.name) for place, row in enumerate(found, start=1)]
+    return ranked_tables(names, columns, [parameters_text(row.policy) for row in found], width=width)
 
 
 def _explanations(found: Sequence[Recommendation], rates: StoredRange | None) -> list[str]:
@@ -226,18 +219,6 @@ def _range_json(rates: StoredRange | None) -> dict[str, Any] | None:
         "measured_intervals": sure,
         "held": None if rates.test is None else rates.test.held,
     }
-
-
-def _short(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return (
-        " ".join(map(str, value))
-        if isinstance(value, tuple)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
 
 
 def _percent(mean: float, deviation: float = math.nan) -> str:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from lrpolicy.cli.common import examples, json_option, print_json, waiting, wanted_goal
+from lrpolicy.cli.common import examples, json_option, print_json, waiting
 from lrpolicy.cli.rank import judged, ranking_options
-from lrpolicy.database import connect
 from lrpolicy.reports.page import write_report
 from lrpolicy.reports.pictures import pictures, write_pictures
 
@@ -28,7 +27,7 @@ from lrpolicy.reports.pictures import pictures, write_pictures
 @json_option
 def report(
     run: str,
-    goal: str,
+    goal: str | None,
     target: float | None,
     top: int | None,
     stage: str | None,
@@ -42,9 +41,7 @@ def report(
     It holds the recommendation and what that rests on, the ranked table, pictures, how everything was measured, and
     how to use the winner in Caffe, PyTorch, JAX and Keras. It has no script and fetches nothing.
     """
-    wanted = wanted_goal(goal, target)
-    with connect(dsn) as database:
-        found, verdict = judged(database, run, stage, wanted)
+    found, verdict = judged(dsn, run, stage, goal, target)
     output = output or Path(f"lrpolicy-report-{found.run.id}.html")
     with waiting("drawing the pictures"):
         drawn = pictures(found, verdict)

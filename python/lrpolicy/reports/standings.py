@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from rich import box
 from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
 from lrpolicy.ranking import RankedPolicy
 from lrpolicy.records import Split
+from lrpolicy.reports.ranked_tables import ranked_tables
 from lrpolicy.reports.results import parameters_text, percent, ranking_rows
 from lrpolicy.verdict import Standing, Verdict
 
 Cell = Callable[[Standing], str]
-# From this width on a terminal holds all columns side by side.
-_WIDE = 140
 
 
 def columns(verdict: Verdict, split: Split, top: int | None = None) -> dict[str, list[str]]:
@@ -56,29 +52,11 @@ _METRICS: Mapping[str, Cell] = MappingProxyType(
 )
 
 
-def standings_table(verdict: Verdict, split: Split, top: int | None = None, *, width: int = _WIDE) -> Group:
-    """The ranked table for a terminal of `width` characters, and below it how each policy was set.
-
-    Where it is narrow the metrics after the accuracy stand in a table of their own.
-    """
-    found = columns(verdict, split, top)
-    cut = len(found) if width >= _WIDE else 1 + list(found).index("test %")
-    parts = [dict(list(found.items())[:cut]), dict(list(found.items())[cut:])]
-    settings = Table.grid(padding=(0, 2))
-    for standing in verdict.top(top):
-        settings.add_row(str(standing.row.rank), standing.row.policy.name, Text(setting_text(standing.row)))
-    return Group(*[_metrics_table(verdict.top(top), part) for part in parts if part], settings, "")
-
-
-def _metrics_table(standings: Sequence[Standing], found: Mapping[str, list[str]]) -> Table:
-    metrics = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    metrics.add_column("", no_wrap=True, min_width=2)
-    metrics.add_column("policy", no_wrap=True, min_width=9)
-    for heading in found:
-        metrics.add_column(Text(heading), justify="right", no_wrap=True)
-    for standing, *cells in zip(standings, *found.values(), strict=True):
-        metrics.add_row(str(standing.row.rank), standing.row.policy.name, *map(Text, cells))
-    return metrics
+def standings_table(verdict: Verdict, split: Split, top: int | None = None, *, width: int) -> Group:
+    """The ranked table for a terminal of `width` characters, and below it how each policy was set."""
+    rows = [standing.row for standing in verdict.top(top)]
+    names = [(str(row.rank), row.policy.name) for row in rows]
+    return ranked_tables(names, columns(verdict, split, top), [setting_text(row) for row in rows], width=width)
 
 
 def standings_json(verdict: Verdict, top: int | None = None) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from psycopg.conninfo import make_conninfo
 from rich.console import Console
 
 from lrpolicy.cli import run
-from lrpolicy.database import connect
+from lrpolicy.database import Database, connect
 from lrpolicy.database.embedded import EmbeddedServer
+from lrpolicy.goals import GOALS
 from lrpolicy.policies import Policy
 from lrpolicy.records import DatasetInfo, NetworkInfo, Task, TrialOutcome, TrialSpec, TrialStatus
 from lrpolicy.reports.standings import standings_table
@@ -43,6 +45,28 @@ def test_the_order_and_the_means_are_those_of_sql(at_home: dict[str, Any], capsy
     ]
     assert [name for name, *_ in shown] == [name for name, *_ in rows]
     assert [numbers for _, *numbers in shown] == [pytest.approx(numbers[:2], rel=1e-9) for _, *numbers in rows]
+
+
+@pytest.mark.parametrize(("goal", "target"), [("robustness", None), ("iterations", 0.5)])
+def test_a_run_is_ranked_under_the_goal_that_it_was_made_under(
+    at_home: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    goal: str,
+    target: float | None,
+) -> None:
+    given = ["--goal", goal, *([] if target is None else ["--target", str(target)])]
+    asked = ranked(capsys, *given)
+    found = Database.find_run
+    settings = {"goal": goal, "top1": target, "target": "digits"}
+    monkeypatch.setattr(
+        Database, "find_run", lambda *of: replace(run := found(*of), settings={**run.settings, **settings})
+    )
+    assert ranked(capsys) == asked
+    assert asked["goal"] == goal
+    assert ranked(capsys, "--goal", "accuracy")["goal"] == "accuracy"
+    if target:
+        assert ranked(capsys, "--target", "0.6")["target"] == 0.6
 
 
 def test_it_repeats_what_tune_found_and_adds_how_sure_it_is(
@@ -142,13 +166,16 @@ def test_a_run_without_results_says_how_it_stands(
         assert not (tmp_path / "r.html").exists()
 
 
-def test_a_narrow_terminal_gets_two_tables_with_every_column_whole() -> None:
+@pytest.mark.parametrize("goal", list(GOALS))
+@pytest.mark.parametrize(("width", "tables"), [(80, 2), (48, 3)])
+def test_a_narrow_terminal_gets_several_tables_with_every_column_whole(goal: str, width: int, tables: int) -> None:
     found = stored_run()
-    narrow, wide = (Console(width=width, record=True, file=io.StringIO()) for width in (80, 160))
+    verdict = verdict_of(found, goal, 0.5 if GOALS[goal].takes_target == "must" else None)
+    narrow, wide = (Console(width=size, record=True, file=io.StringIO()) for size in (width, 200))
     for screen in (narrow, wide):
-        screen.print(standings_table(verdict_of(found), found.split, width=screen.width))
+        screen.print(standings_table(verdict, found.split, width=screen.width))
     shown = narrow.export_text()
     words, expected = ({word for word in text.split() if "─" not in word} for text in (shown, wide.export_text()))
-    assert words == expected  # nothing is cut off
-    assert shown.count(" policy ") == 2
-    assert max(map(len, shown.splitlines())) <= 80
+    assert expected <= words  # nothing is cut off
+    assert "…" not in shown
+    assert shown.count(" policy ") >= tables
