@@ -8,10 +8,12 @@ search trials. A policy that diverged with any seed is not recommended.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from lrpolicy.database.recommend import averages, comparables, range_trials, sto
 from lrpolicy.database.stored import Average, Comparable, RangeTrial, StoredRangeTest
 from lrpolicy.errors import InputError, RunError
 from lrpolicy.goals import COLUMNS, Goal, find_goal
-from lrpolicy.range_test.fix_scan import fix_range
+from lrpolicy.range_test.fix_scan import LEAST_SHARE, fix_range, trial_length
 from lrpolicy.records import Protocol, Task
 from lrpolicy.search import RateRange
 from lrpolicy.similarity import FARTHEST, setting_parts, task_parts
@@ -74,8 +76,9 @@ class Recommendation:
 class StoredRange:
     """The range of good fixed rates of the nearest task that has one, carried over to the setting.
 
-    `source` names where it was found, such as "range test 3" or "run 7". `test` is that range test as it was stored,
-    with its uncertainty; None where the range is that of a run's range stage.
+    `setting.max_iter` is the length of the trainings that found it. `source` names where that was, such as "range test
+    3" or "run 7". `test` is that range test as it was stored, with its uncertainty; None where the range is that of a
+    run's range stage.
     """
 
     range: RateRange
@@ -91,6 +94,11 @@ class StoredRange:
     def distance(self) -> float:
         """The distance of its task and setting, 0 or more, at most `similarity.FARTHEST`."""
         return sum(self.parts.values())
+
+    @property
+    def origin(self) -> str:
+        """The source with the length of its trainings, in words."""
+        return f"{self.source}, trainings of {self.setting.max_iter} iterations"
 
 
 def recommend(
@@ -136,37 +144,74 @@ def final_tables(
             yield basis, [policy_from_dict(average.policy) for average, _ in order]
 
 
-def stored_range(database: Database, task: Task, setting: Setting | None = None) -> StoredRange | None:
+def stored_range(
+    database: Database,
+    task: Task,
+    setting: Setting | None = None,
+    *,
+    trial_iter: int | None = None,
+    protocol: Protocol | None = None,
+) -> StoredRange | None:
     """The range of good fixed rates that is known for the nearest task; None where no near task has one.
 
     Range tests are asked first, the newest first; one that did not hold is passed over. Then come the range stages of
-    runs. With a setting the rates are carried over to it. The length of the trainings does not count in the distance.
+    runs, of this protocol where one is given: the nearest setting first, of equals the longest, then the newest. With a
+    setting the rates are carried over to it. The length of the trainings does not count in the distance, but scans
+    whose trials took less than `LEAST_SHARE` of `trial_iter` are passed over: by default, of what a trial for the
+    setting takes.
     """
+    if trial_iter is None:
+        trial_iter = 0 if setting is None else trial_length(setting.max_iter)
     for parts, number, stored in _near_tasks(database, task):
-        for source, measured, found, test in _known_ranges(database, number, stored.dataset.class_count):
-            wanted = measured if setting is None else replace(setting, max_iter=measured.max_iter)
-            all_parts = parts | setting_parts(wanted, measured)
-            if sum(all_parts.values()) > FARTHEST:
+        ranges = [*_of_range_tests(database, number), *_of_runs(database, number, stored.dataset.class_count, protocol)]
+        near = [(parts | _without_length(setting, found.setting), found) for found in ranges]
+        near = [(all_parts, found) for all_parts, found in near if sum(all_parts.values()) <= FARTHEST]
+        for all_parts, found in sorted(near, key=lambda pair: (pair[1].test is None, sum(pair[0].values()))):
+            if found.is_scan and found.setting.max_iter < LEAST_SHARE * trial_iter:
                 continue
-            moved = transferred_range(found, measured, wanted)
+            measured = found.setting
+            wanted = measured if setting is None else replace(setting, max_iter=measured.max_iter)
+            moved = transferred_range(found.range, measured, wanted)
             told = tuple(assumptions(measured, wanted))
-            return StoredRange(moved, found, source, stored, measured, all_parts, told, test)
+            return StoredRange(moved, found.range, found.source, stored, measured, all_parts, told, found.test)
     return None
 
 
-def _known_ranges(
-    database: Database, task: int, class_count: int
-) -> Iterator[tuple[str, Setting, RateRange, StoredRangeTest | None]]:
-    """(source, setting, range, range test) of everything that found a range for a task, the best to ask first."""
+class _Found(NamedTuple):
+    """A range as something found it."""
+
+    source: str
+    setting: Setting
+    range: RateRange
+    test: StoredRangeTest | None = None
+
+    @property
+    def is_scan(self) -> bool:
+        """Whether constant rates found it. Smith's sweep is short by design, and steps back for what that costs."""
+        return self.test is None or self.test.method == "fix"
+
+
+def _of_range_tests(database: Database, task: int) -> Iterator[_Found]:
+    """What a task's range tests found, the newest first."""
     for number, test in stored_range_tests(database, task).items():
         if test.held is not False:
             found = RateRange(test.low.value, test.suggestion.value, test.high.value)
-            yield f"range test {number}", test.setting, found, test
-    for run, measured, accuracy in _scans(range_trials(database, task)):
-        try:
-            yield f"run {run}", measured, fix_range(accuracy, class_count), None
-        except RunError:  # nothing was learned in that run; an older one may know
+            yield _Found(f"range test {number}", test.setting, found, test)
+
+
+def _of_runs(database: Database, task: int, class_count: int, protocol: Protocol | None) -> Iterator[_Found]:
+    """What the range stages of a task's runs found, the longest first, of equals the newest."""
+    for (run, steered, setting), accuracy in _scans(range_trials(database, task)):
+        if protocol not in (None, steered):
             continue
+        source = f"run {run}" + (" (steered on the test set)" if steered is Protocol.PAPER else "")
+        with contextlib.suppress(RunError):  # nothing was learned in that run; another one may know
+            yield _Found(source, setting, fix_range(accuracy, class_count))
+
+
+def _without_length(asked: Setting | None, stored: Setting) -> dict[str, float]:
+    """What the distance of two settings consists of, but for the length of their trainings."""
+    return {} if asked is None else setting_parts(replace(asked, max_iter=stored.max_iter), stored)
 
 
 def _near_tasks(database: Database, task: Task) -> list[tuple[dict[str, float], int, Task]]:
@@ -239,10 +284,10 @@ def _recommendation(average: Average, score: float, basis: Basis, setting: Setti
     return Recommendation(policy, measured, score, average, basis, tuple(assumptions(basis.setting, setting)))
 
 
-def _scans(trials: Sequence[RangeTrial]) -> Iterator[tuple[int, Setting, dict[float, float]]]:
-    """(run, setting, rate -> mean Top-1) of each range test, the newest run first, its longest trials first."""
-    scans: dict[tuple[int, Setting], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+def _scans(trials: Sequence[RangeTrial]) -> Iterator[tuple[tuple[int, Protocol, Setting], dict[float, float]]]:
+    """(run, protocol, setting) and rate -> mean Top-1 of each range stage, the longest first, of equals the newest."""
+    scans: dict[tuple[int, Protocol, Setting], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for trial in trials:
-        scans[trial.run, trial.setting][trial.rate].append(trial.top1)
-    for run, setting in sorted(scans, key=lambda key: (-key[0], -key[1].max_iter)):
-        yield run, setting, {rate: float(np.mean(top1)) for rate, top1 in scans[run, setting].items()}
+        scans[trial.run, trial.protocol, trial.setting][trial.rate].append(trial.top1)
+    for key in sorted(scans, key=lambda key: (-key[2].max_iter, -key[0])):
+        yield key, {rate: float(np.mean(top1)) for rate, top1 in scans[key].items()}

@@ -199,7 +199,7 @@ def _begin(
                 raise InputError(rule, where=name, got=value, remedy="give the same, or start another run")
         return database.resume_run(resume), replace(plan, range=None if known is None else RateRange(*known))
     if plan.range is None and not cold:
-        stored = known_range(database, task, setting, _SAME_FUNCTION)
+        stored = known_range(database, task, setting, plan, limit=_SAME_FUNCTION)
         plan = plan if stored is None else replace(plan, range=stored.range)
     expected(plan, iterations_per_epoch(task, setting))  # a budget that is too small is said before the run
     asked["range"] = None if plan.range is None else astuple(plan.range)

@@ -24,6 +24,7 @@ from lrpolicy.records import (
     Evaluation,
     Measurement,
     NetworkInfo,
+    Protocol,
     Split,
     Task,
     TrialOutcome,
@@ -69,7 +70,13 @@ def results(home: Path) -> Iterator[Database]:
         yield results
 
 
-def spec(policy: dict[str, object], seed: int = 1, stage: str = "final", setting: Setting = SETTING) -> TrialSpec:
+def spec(
+    policy: dict[str, object],
+    seed: int = 1,
+    stage: str = "final",
+    setting: Setting = SETTING,
+    protocol: Protocol = Protocol.VALIDATION,
+) -> TrialSpec:
     return TrialSpec(
         policy=policy,
         seed=seed,
@@ -79,6 +86,7 @@ def spec(policy: dict[str, object], seed: int = 1, stage: str = "final", setting
         optimizer=setting.optimizer,
         momentum=setting.momentum,
         weight_decay=setting.weight_decay,
+        protocol=protocol,
         stage=stage,
     )
 
@@ -261,10 +269,16 @@ def test_nothing_near_is_said_with_what_is_nearest(results: Database) -> None:
         recommend(results, TASK, top=0)
 
 
-def scan(results: Database, task: Task, good: dict[float, float], setting: Setting) -> int:
+def scan(
+    results: Database,
+    task: Task,
+    good: dict[float, float],
+    setting: Setting,
+    protocol: Protocol = Protocol.VALIDATION,
+) -> int:
     run = results.start_run(task, {})
     for rate, top1 in good.items():
-        store(results, run, spec({"lr_policy": "fixed", "base_lr": rate}, 1, "range", setting), [top1])
+        store(results, run, spec({"lr_policy": "fixed", "base_lr": rate}, 1, "range", setting, protocol), [top1])
     return run
 
 
@@ -289,6 +303,33 @@ def test_the_stored_range_is_the_fix_scans_of_the_newest_run_of_the_nearest_task
     assert stored_range(results, FASHION, SETTING).source == f"run {newest}"  # type: ignore[union-attr]
     assert stored_range(results, TASK, replace(SETTING, optimizer="Adam")) is None
     assert stored_range(results, IMAGENET) is None
+
+
+def test_a_short_try_does_not_spoil_the_range_of_a_long_run(results: Database) -> None:
+    """A trial for 1000 iterations takes 250: what took fewer than 84 does not serve, the longest serves first."""
+    good, spoilt = {0.1: 0.95, 0.01: 0.98, 0.001: 0.3}, {1.0: 0.98, 0.1: 0.3, 0.01: 0.3}
+    shortest = scan(results, TASK, spoilt, replace(SETTING, max_iter=83))
+    assert stored_range(results, TASK, SETTING) is None
+    long = scan(results, TASK, good, replace(SETTING, max_iter=250))
+    short = scan(results, TASK, spoilt, replace(SETTING, max_iter=84))
+    found = stored_range(results, TASK, SETTING)
+    assert found is not None
+    assert (found.range, found.origin) == (RateRange(0.01, 0.01, 0.1), f"run {long}, trainings of 250 iterations")
+    scan(results, TASK, spoilt, replace(SETTING, max_iter=500, batch_size=640))  # longer, but of another setting
+    assert stored_range(results, TASK, SETTING) == found
+    results.transact(lambda c: c.execute("DELETE FROM lrpolicy.trial WHERE run_id = %s", [long]))
+    assert stored_range(results, TASK, SETTING).source == f"run {short}"  # type: ignore[union-attr]
+    # whoever scans with short trials on purpose gets no worse from the store
+    results.transact(lambda c: c.execute("DELETE FROM lrpolicy.trial WHERE run_id <> %s", [shortest]))
+    assert stored_range(results, TASK, SETTING, trial_iter=200).source == f"run {shortest}"  # type: ignore[union-attr]
+
+
+def test_a_range_steered_on_the_test_set_serves_its_own_protocol_only(results: Database) -> None:
+    run = scan(results, TASK, {0.1: 0.95, 0.01: 0.98}, replace(SETTING, max_iter=250), Protocol.PAPER)
+    assert stored_range(results, TASK, SETTING, protocol=Protocol.VALIDATION) is None
+    found = stored_range(results, TASK, SETTING, protocol=Protocol.PAPER)
+    assert found is not None and found.source == f"run {run} (steered on the test set)"
+    assert stored_range(results, TASK, SETTING) == found  # recommend says which split it was
 
 
 def test_range_tests_are_asked_before_the_range_stages_of_runs(results: Database) -> None:

@@ -144,7 +144,7 @@ def _explanations(found: Sequence[Recommendation], rates: StoredRange | None) ->
         lines.append(f"{places}: {_basis_text(first.basis)}")
         lines += [f"   taken for granted: {told}" for told in first.assumed]
     if rates is not None:
-        told = f"{rates.task.network.name} on {rates.task.dataset.name}, {rates.source}"
+        told = f"{rates.task.network.name} on {rates.task.dataset.name}, {rates.origin}"
         lines.append(f"range of good fixed rates: {rates.range} ({told}, distance {rates.distance:.2f})")
         if rates.test is not None:
             lines.append(f"   {_certainty(rates.test)}")
@@ -214,6 +214,7 @@ def _range_json(rates: StoredRange | None) -> dict[str, Any] | None:
         sure = {name: [_number(end.low), _number(end.high)] for name, end in ends.items()}
     return span | {
         "source": rates.source,
+        "iterations": rates.setting.max_iter,
         "distance": round(rates.distance, 6),
         "assumed": list(rates.assumed),
         "measured_intervals": sure,

@@ -41,6 +41,7 @@ from lrpolicy.evaluator import (
     Budget,
     Evaluator,
     NotPromoted,
+    Plan,
     expected,
     iterations_per_epoch,
     known_leaders,
@@ -157,9 +158,10 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
         with held():
             engine = load_engine(settings.engine)
         task = engine.describe(job)
-    if run is None:
-        settings = settings if cold else _warmed(settings, database, task, settings.wanted(job))
     with naming("--search"):
+        plan = settings.plan(solver)
+    if run is None and not cold:
+        settings = _warmed(settings, database, task, settings.wanted(job), plan)
         plan = settings.plan(solver)
     with naming("--budget"):  # one that is too small is said before the run
         expected(plan, iterations_per_epoch(task, setting_of(job)))
@@ -201,9 +203,9 @@ def _begin(run: int | None, settings: Settings, task: Task, database: Database) 
     return partial(database.resume_run, run)
 
 
-def _warmed(settings: Settings, database: Database, task: Task, setting: Setting) -> Settings:
-    """The settings with what the database knows of a task like this."""
-    known = known_range(database, task, setting)
+def _warmed(settings: Settings, database: Database, task: Task, setting: Setting, plan: Plan) -> Settings:
+    """The settings, from which came this plan, with what the database knows of a task like this."""
+    known = known_range(database, task, setting, plan, Protocol(settings.protocol))
     if known is None:
         return settings
     settings = replace(settings, range=astuple(known.range), range_from=origin_text(known))

@@ -84,7 +84,7 @@ _SELECT_AVERAGES = f"""
     LIMIT {MOST_POLICIES}"""
 
 _SELECT_RANGE_TRIALS = f"""
-    SELECT run_id, base_lr, best.top1, {", ".join(f"trial.{name}" for name in _SETTING)}
+    SELECT run_id, protocol, base_lr, best.top1, {", ".join(f"trial.{name}" for name in _SETTING)}
     FROM lrpolicy.run
     JOIN lrpolicy.trial ON run_id = run.id
     JOIN lrpolicy.policy ON policy.id = policy_id
@@ -127,9 +127,12 @@ def averages(database: Database, group: Comparable, target: float | None = None)
 
 
 def range_trials(database: Database, task: int) -> list[RangeTrial]:
-    """The finished trials with a fixed rate of a task's range tests, the newest run first."""
+    """The finished trials with a fixed rate of the range stages of a task's runs, the newest run first."""
     found = database.transact(lambda c: c.execute(_SELECT_RANGE_TRIALS, [task]).fetchall())
-    return [RangeTrial(run, rate, _number(top1), Setting(*setting)) for run, rate, top1, *setting in found]
+    return [
+        RangeTrial(run, Protocol(protocol), rate, _number(top1), Setting(*setting))
+        for run, protocol, rate, top1, *setting in found
+    ]
 
 
 def _comparable(row: tuple[Any, ...]) -> Comparable:

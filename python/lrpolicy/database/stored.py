@@ -111,6 +111,7 @@ class RangeTrial:
     """A trial with a fixed rate of some run's range test; `top1` is NaN where it diverged before it learned."""
 
     run: int
+    protocol: Protocol
     rate: float
     top1: float
     setting: Setting

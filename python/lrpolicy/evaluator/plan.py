@@ -11,6 +11,7 @@ from lrpolicy.errors import InputError, NotAvailableError, did_you_mean
 from lrpolicy.evaluator.budget import Budget, Speed
 from lrpolicy.goals import Goal, find_goal
 from lrpolicy.range_test import coarse_rates
+from lrpolicy.range_test.fix_scan import trial_length
 from lrpolicy.search import RateRange, candidate_count
 
 SEARCHES = ("halving", "optuna", "grid")
@@ -128,7 +129,7 @@ def scan_iterations(plan: Plan, epoch: int) -> int:
     """The iterations of a range trial: what the plan says, else a quarter of a training, less where money is short."""
     if plan.scan_iter is not None:
         return plan.scan_iter
-    longest = max(1, plan.max_iter // 4)
+    longest = trial_length(plan.max_iter)
     if plan.budget is None:
         return longest
     if plan.budget.needs_speed:  # not known yet: as short as is useful

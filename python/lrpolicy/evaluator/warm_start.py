@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lrpolicy.database import Database, Setting
+from lrpolicy.evaluator.evaluator import iterations_per_epoch
+from lrpolicy.evaluator.plan import Plan, scan_iterations
 from lrpolicy.goals import Goal
 from lrpolicy.recommend import Basis, StoredRange, distance_text, final_tables, stored_range
-from lrpolicy.records import Task
+from lrpolicy.records import Protocol, Task
 
 # A range decides every candidate, so it is taken from nearer tasks than a recommendation is.
 NEAR_ENOUGH = 1.0
@@ -30,9 +32,20 @@ class Leaders:
         return f"{task}, {distance_text(self.basis.parts)}"
 
 
-def known_range(database: Database, task: Task, setting: Setting, limit: float = NEAR_ENOUGH) -> StoredRange | None:
-    """The range that is stored for the nearest task, carried over to the setting; None beyond the limit."""
-    found = stored_range(database, task, setting)
+def known_range(
+    database: Database,
+    task: Task,
+    setting: Setting,
+    plan: Plan,
+    protocol: Protocol = Protocol.VALIDATION,
+    limit: float = NEAR_ENOUGH,
+) -> StoredRange | None:
+    """The range that is stored for the nearest task, carried over to the setting; None beyond the limit.
+
+    A scan serves that was measured under the same protocol, and not much shorter than the plan's own would be.
+    """
+    own = scan_iterations(plan, iterations_per_epoch(task, setting))
+    found = stored_range(database, task, setting, trial_iter=own, protocol=protocol)
     return found if found is not None and found.distance <= limit else None
 
 
@@ -54,4 +67,4 @@ def known_leaders(database: Database, task: Task, setting: Setting, goal: Goal) 
 def origin_text(found: StoredRange) -> str:
     """Where a range comes from, in words."""
     task = f"{found.task.network.name} on {found.task.dataset.name}"
-    return f"{found.source}: " + "; ".join([f"{task}, {distance_text(found.parts)}", *found.assumed])
+    return f"{found.origin}: " + "; ".join([f"{task}, {distance_text(found.parts)}", *found.assumed])

@@ -16,6 +16,15 @@ from lrpolicy.search import SCAN_RATES, RateRange, rounded
 GOOD_SHARE = 0.9
 # Below this gain over chance nothing has been learned.
 LEAST_GAIN = 0.02
+# A trial of the scan takes this share of the training that the rates are for. Which rates are good depends on how long
+# one trains, and in a few updates none shows: what took less than this share of a trial's length says nothing.
+TRIAL_SHARE = 1 / 4
+LEAST_SHARE = 1 / 3
+
+
+def trial_length(max_iter: int) -> int:
+    """The iterations of a trial of the scan, for trainings of `max_iter`; at least 1."""
+    return max(1, int(max_iter * TRIAL_SHARE))
 
 
 def coarse_rates() -> tuple[float, ...]:

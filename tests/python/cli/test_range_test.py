@@ -111,7 +111,8 @@ def test_what_was_found_is_kept_and_asked_first(capsys):
     tune = ["tune", "digits", "--policies", "fixed", "--max-iter", "20", "--candidates", "1", "--seeds", "1", "--json"]
     assert run(tune) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["range_from"] == f"range test {number}: digits on digits, the same task and setting"
+    source = f"range test {number}, trainings of 60 iterations"
+    assert told["range_from"] == f"{source}: digits on digits, the same task and setting"
     assert "range" not in told["iterations"]
 
 

@@ -157,7 +157,7 @@ def test_a_second_run_starts_from_the_stored_range(folder, home, capsys):
     told = capsys.readouterr()
     warm = json.loads(told.out)
     assert "the range of good rates is stored: 0.01 to 0.1, best 0.032" in told.err
-    assert warm["range_from"] == f"run {cold['run']}: net on toy, the same task and setting"
+    assert warm["range_from"] == f"run {cold['run']}, trainings of 10 iterations: net on toy, the same task and setting"
     assert "range" in cold["iterations"]
     assert "range" not in warm["iterations"]
 
