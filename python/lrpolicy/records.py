@@ -97,8 +97,8 @@ class Measurement:
     """One measurement of a running trial.
 
     `iteration` counts the updates done; `rate` is the rate of the last update done (of the first one at iteration 0);
-    `train_loss` is the mean minibatch loss since the measurement before (NaN at iteration 0); `seconds` is the
-    training time so far.
+    `train_loss` is the mean minibatch loss since the measurement before (NaN at iteration 0, and where the net trains
+    with another loss than the mean cross-entropy that is measured); `seconds` is the training time so far.
     """
 
     iteration: int
@@ -110,7 +110,7 @@ class Measurement:
 
     @property
     def loss_difference(self) -> float:
-        """LD = loss on this split - train loss (LRBench paper, equation 6)."""
+        """LD = loss on this split - train loss (LRBench paper, equation 6); NaN without a train loss."""
         return self.evaluation.loss - self.train_loss
 
 

@@ -154,6 +154,14 @@ def read_solver(target: str) -> Solver:
     return solver
 
 
+def note_nets(solver: Solver) -> None:
+    """Show the notes on a solver's nets. Raises InputError where they do not fit."""
+    from lrpolicy.engines.description import Phases
+
+    for text in Phases.of(solver).notes:
+        note(text)
+
+
 def data_folder(target: str, data: Path | None) -> Path | None:
     """The folder of examples for TARGET: `--data` or LRPOLICY_DATA, or a shipped set-up's own folder in that.
 

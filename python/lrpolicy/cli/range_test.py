@@ -25,6 +25,7 @@ from lrpolicy.cli.common import (
     json_option,
     naming,
     note,
+    note_nets,
     print_json,
     read_solver,
     table,
@@ -186,6 +187,7 @@ def range_test(
         with held():
             engine = load_engine(settings.engine)
         task = engine.describe(job)
+    note_nets(read)
     epoch = max(1, math.ceil(task.dataset.train_size / batch))
     title = f"Range test of {task.network.name} on {task.dataset.name}"
     when = "; a range test keeps nothing before its end, start it again"

@@ -18,6 +18,7 @@ from lrpolicy.cli.common import (
     examples,
     json_option,
     note,
+    note_nets,
     print_json,
     progress_bar,
     read_solver,
@@ -67,6 +68,7 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
         seed = read.message.random_seed if read.message.random_seed >= 0 else 1
     options["data"] = data_folder(solver, options["data"])
     job = TrainingJob(read, seed=seed, protocol=Protocol(protocol), **options)
+    note_nets(read)
     with _Screen(job.max_iter or read.message.max_iter, quiet=as_json) as screen:
         outcome = load_engine(engine).train(job, screen)
     if outcome.status is TrialStatus.INTERRUPTED:
@@ -138,10 +140,10 @@ class _Screen:
 
 def _line(measurement: Measurement) -> str:
     of, train_loss = measurement.evaluation, measurement.train_loss
-    seen = measurement.iteration or not math.isnan(train_loss)  # before the first iteration there is none
+    trained = "" if math.isnan(train_loss) else f", train loss {train_loss:.4f}"
     return (
         f"Iteration {measurement.iteration}, lr = {measurement.rate:.6g}: {measurement.split} "
-        f"Top-1 {100 * of.top1:.2f} %, loss {of.loss:.4f}" + (f", train loss {train_loss:.4f}" if seen else "")
+        f"Top-1 {100 * of.top1:.2f} %, loss {of.loss:.4f}{trained}"
     )
 
 

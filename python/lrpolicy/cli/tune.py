@@ -24,6 +24,7 @@ from lrpolicy.cli.common import (
     json_option,
     naming,
     note,
+    note_nets,
     print_json,
     read_solver,
     waiting,
@@ -158,6 +159,7 @@ def _tune(settings: Settings, run: int | None, database: Database, out: Path | N
         with held():
             engine = load_engine(settings.engine)
         task = engine.describe(job)
+    note_nets(solver)
     with naming("--search"):
         plan = settings.plan(solver)
     if run is None and not cold:

@@ -17,7 +17,7 @@ import numpy as np
 from lrpolicy.caffemodel import Array, read_mean
 from lrpolicy.datasets import Dataset, Examples, mean_image, open_source, split_validation, validation_size
 from lrpolicy.errors import InputError
-from lrpolicy.net import DATA_TYPES, LAYER_TYPES, Net, Shape, fingerprint, infer, parameters, weight_count
+from lrpolicy.net import DATA_TYPES, LAYER_TYPES, Net, Shape, fingerprint, infer, other_loss, parameters, weight_count
 from lrpolicy.records import DatasetInfo, NetworkInfo, Protocol, Split, Task
 from lrpolicy.solver import Solver
 
@@ -132,20 +132,44 @@ class Phases:
             DataSource.of(test, test_message, Split.TEST),
         )
 
+    @property
+    def other_loss(self) -> str | None:
+        """Why a measurement has no train_loss: the training loss is not the mean cross-entropy of the scores.
+
+        None where it is, and for a net that is no classifier, which has no measurements.
+        """
+        scored = self._scored()
+        found = scored and other_loss(self.train_message, [*scored.bottom[:1], self.train_data.tops[1]])
+        if not found:
+            return None
+        layer, reason = found
+        where = self.train.path if layer is None else self.train.where(layer)
+        return f"{where}: the training loss is no mean cross-entropy, and LD is left out: {reason}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the nets: what was upgraded or is ignored, and why LD is left out."""
+        own = dict.fromkeys((*self.train.notes, *self.test.notes))
+        return [*own, *([self.other_loss] if self.other_loss else [])]
+
+    def _scored(self) -> Any | None:
+        """The last SoftmaxWithLoss, of the test phase where it has one."""
+        for message in (self.test_message, self.train_message):
+            if losses := [layer for layer in message.layer if layer.type == "SoftmaxWithLoss"]:
+                return losses[-1]
+        return None
+
     def scores(self, test_shapes: Mapping[int, tuple[Sequence[Shape], Sequence[Shape]]], class_count: int) -> Scores:
         """The scores of the test phase: what the last SoftmaxWithLoss reads.
 
         `test_shapes` is what `infer` says of the test phase. Raises InputError for a net that is no classifier, or has
         fewer classes than the data.
         """
-        for message in (self.test_message, self.train_message):
-            losses = [layer for layer in message.layer if layer.type == "SoftmaxWithLoss"]
-            if losses:
-                break
-        else:
+        scored = self._scored()
+        if scored is None:
             rule = "the net is not a classifier with a SoftmaxWithLoss layer, which the metrics need"
             raise InputError(rule, where=self.train.path, remedy="add one that reads the scores and the labels")
-        blob, where = losses[-1].bottom[0], self.test.path
+        blob, where = scored.bottom[0], self.test.path
         shapes = [
             shape
             for index, layer in enumerate(self.test_message.layer)
@@ -153,7 +177,7 @@ class Phases:
             if name == blob
         ]
         if not shapes:
-            rule = f'the scores "{blob}" that "{losses[-1].name}" reads do not exist in the TEST phase'
+            rule = f'the scores "{blob}" that "{scored.name}" reads do not exist in the TEST phase'
             raise InputError(rule, where=where, remedy="include the layers that make them in both phases")
         classes = math.prod(shapes[-1][1:])
         if len(shapes[-1]) < 2 or shapes[-1][1] != classes:

@@ -8,7 +8,8 @@ weight_count(parameters(train, shapes, net.where))
 
 from lrpolicy.net.fingerprint import fingerprint
 from lrpolicy.net.geometry import convolution_window, pooling_window
-from lrpolicy.net.layer_types import DATA_TYPES, FILLERS, LAYER_TYPES
+from lrpolicy.net.layer_types import DATA_TYPES, FILLERS, LAYER_TYPES, LOSSES
+from lrpolicy.net.losses import loss_weights, other_loss
 from lrpolicy.net.parameters import Parameter, parameter_shapes, parameters, weight_count
 from lrpolicy.net.reader import Net, Phase, read
 from lrpolicy.net.shape import Shape
@@ -19,6 +20,7 @@ __all__ = [
     "DATA_TYPES",
     "FILLERS",
     "LAYER_TYPES",
+    "LOSSES",
     "Net",
     "Parameter",
     "Phase",
@@ -26,6 +28,8 @@ __all__ = [
     "convolution_window",
     "fingerprint",
     "infer",
+    "loss_weights",
+    "other_loss",
     "parameter_shapes",
     "parameters",
     "pooling_window",

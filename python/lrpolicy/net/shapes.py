@@ -8,6 +8,7 @@ from typing import Any
 
 from lrpolicy.errors import InputError, did_you_mean
 from lrpolicy.net.layer_types import LOSSES, MANY, layer_type
+from lrpolicy.net.losses import loss_weights
 from lrpolicy.net.shape import Shape, Shapes, misfit
 from lrpolicy.net.shape_rules import top_shapes
 
@@ -69,8 +70,8 @@ def _bottoms(layer: Any, blobs: dict[str, Shape], place: Where) -> Shapes:
 
 def _check_counts(layer: Any, place: Where) -> None:
     """loss_weight goes with the tops, propagate_down with the bottoms; a loss weighs its first top by itself."""
-    weights = len(layer.loss_weight) or (1 if layer.type in LOSSES else 0)
-    if weights not in (0, max(1, len(layer.top))):
+    weights = len(loss_weights(layer))
+    if weights not in (0, len(layer.top) or int(layer.type in LOSSES)):
         rule = f"loss_weight must be given once for each of its {len(layer.top)} tops"
         raise InputError(misfit(layer, rule).rule, where=place("loss_weight"), got=len(layer.loss_weight))
     if len(layer.propagate_down) not in (0, len(layer.bottom)):

@@ -16,6 +16,7 @@ import torch
 from sklearn import metrics
 from torch.nn import functional
 
+from lrpolicy import zoo
 from lrpolicy.caffemodel import read_weights
 from lrpolicy.cli import run
 from lrpolicy.cli.common import data_folder
@@ -70,6 +71,19 @@ def test_going_on_from_a_snapshot_equals_never_having_stopped(folder, capsys):
     train(capsys, "--max-iter", "25", "--snapshot-prefix", "part")
     train(capsys, "--max-iter", "40", "--snapshot-prefix", "part", "--resume", "part_iter_25.solverstate")
     assert (folder / "part_iter_40.caffemodel").read_bytes() == (folder / "whole_iter_40.caffemodel").read_bytes()
+
+
+def test_a_loss_that_is_not_comparable_is_noted_once_and_left_out(folder, capsys):
+    net = zoo.solver_path("digits").with_name("digits_train_test.prototxt").read_text()
+    (folder / "net.prototxt").write_text(net.replace('top: "loss"', 'top: "loss" loss_weight: 10'))
+    (folder / "s.prototxt").write_text('net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 2')
+    assert run(["train", "s.prototxt"]) == 0
+    screen = capsys.readouterr()
+    assert screen.err.count("it has loss_weight 10") == 1
+    assert "Iteration 2, " in screen.err and ", train loss" not in screen.err
+    assert run(["train", "digits", "--max-iter", "2"]) == 0
+    screen = capsys.readouterr()
+    assert "note: " not in screen.err and ", train loss" in screen.err
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM]])

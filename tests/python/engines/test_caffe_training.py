@@ -45,7 +45,7 @@ def test_a_snapshot_is_handed_over_when_the_solver_goes_on_or_ends(end: int, tmp
     (tmp_path / "run").mkdir()
     snapshots, recorder = Snapshots(tmp_path / "run", "", tmp_path / "mine"), Recorder()
     due = Due(start=0, max_iter=end, display=0, snapshot=1, snapshot_at_end=False)
-    training = Training(due, Split.TEST, ("loss",), 10, 1, snapshots, recorder)
+    training = Training(due, Split.TEST, ("loss",), 10, 1, True, snapshots, recorder)
     training.follow(Told(snapshots, more=end == 2))  # type: ignore[arg-type]
     assert (training.status, training.message) == (TrialStatus.COMPLETED, "")
     assert recorder.snapshots == [tmp_path / "mine_iter_1.solverstate"]

@@ -135,6 +135,7 @@ class _Run:
             selection.outputs,
             len(self.served.selection.labels),
             1 if self._shows_smoothed_losses else message.average_loss,
+            self.phases.other_loss is None,
             Snapshots(self.folder, ".h5" if hdf5 else "", job.snapshot_prefix),
             observer,
         )

@@ -34,7 +34,8 @@ class Training:
     """Follows one run; what it finds lies in its fields afterwards.
 
     `outputs` are the names of the test net's outputs that make a measurement of `split` (`example_count` examples);
-    `average_loss` is over how many losses of the log the displayed one is smoothed.
+    `average_loss` is over how many losses of the log the displayed one is smoothed. `comparable` says whether these are
+    the loss that a test measures.
     """
 
     due: Due
@@ -42,6 +43,7 @@ class Training:
     outputs: Sequence[str]
     example_count: int
     average_loss: int
+    comparable: bool
     snapshots: Snapshots
     observer: Observer
 
@@ -95,8 +97,8 @@ class Training:
 
     @property
     def train_loss(self) -> float:
-        """The mean loss since the last measurement (NaN without updates)."""
-        return math.fsum(self._losses) / len(self._losses) if self._losses else math.nan
+        """The mean loss since the last measurement (NaN without updates, or where a test measures another loss)."""
+        return math.fsum(self._losses) / len(self._losses) if self._losses and self.comparable else math.nan
 
     def _take(self, event: log.Event) -> None:
         match event:

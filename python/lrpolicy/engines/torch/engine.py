@@ -80,7 +80,7 @@ class TorchEngine:
             updater.windows = Windows(alive, weights.learned, scalars, message.iter_size, updater.gradients)
         if device.type == "cuda":
             updater.graph(weights.learned)
-        losses = LossRecord(message.average_loss)
+        losses = LossRecord(message.average_loss, comparable=nets.other_loss is None)
         snapshots = Snapshots(job, nets.train_message, weights, optimizer, alive, updater.windows)
         start = _start(job, snapshots, losses)
         if updater.windows is not None and job.resume is None:

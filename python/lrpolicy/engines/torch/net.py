@@ -19,7 +19,7 @@ from lrpolicy.engines.torch.layers import Forward, LayerContext, StepRandom, bui
 from lrpolicy.engines.torch.optimizers import Weight
 from lrpolicy.engines.torch.placement import placed
 from lrpolicy.errors import InputError
-from lrpolicy.net import DATA_TYPES, Net, Parameter, Shape, infer, parameters
+from lrpolicy.net import DATA_TYPES, LOSSES, Net, Parameter, Shape, infer, loss_weights, parameters
 from lrpolicy.prototxt.messages import TRAIN
 
 Blobs = dict[str, list[Tensor]]
@@ -159,18 +159,13 @@ class TorchNet:
 
 def _tops(layer: Any) -> tuple[str, ...]:
     """A layer's tops; a loss layer without one gets a top that nobody can name."""
-    return tuple(layer.top) or ((f"({layer.name})",) if layer.type.endswith("Loss") else ())
+    return tuple(layer.top) or ((f"({layer.name})",) if layer.type in LOSSES else ())
 
 
 def _losses(definition: Definition, index: int) -> list[tuple[str, float]]:
     """A layer's tops that count towards the loss, with their loss_weight (1 for the first top of a loss layer)."""
     layer = definition.layers[index]
-    tops = _tops(layer)
-    if len(layer.loss_weight) not in (0, len(tops)):
-        rule = "loss_weight must be given once for each top"
-        raise InputError(rule, where=f'layer "{layer.name}"', got=len(layer.loss_weight))
-    weights = list(layer.loss_weight) or ([1.0] if layer.type.endswith("Loss") else [])
-    return [(top, weight) for top, weight in zip(tops, weights, strict=False) if weight]
+    return [(top, weight) for top, weight in zip(_tops(layer), loss_weights(layer), strict=False) if weight]
 
 
 def _contributing(definition: Definition, targets: set[str], *, keep_statistics: bool) -> list[tuple[int, Any]]:

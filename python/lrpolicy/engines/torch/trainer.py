@@ -32,10 +32,12 @@ _SECONDS_BETWEEN_LOOKS = 0.25
 class LossRecord:
     """The losses of the updates so far, as far as anyone still asks for them.
 
-    Values stay on the device until `settle`, which tells the `listener` the smoothed loss of each update.
+    Values stay on the device until `settle`, which tells the `listener` the smoothed loss of each update. `comparable`
+    says whether they are the loss that a test measures.
     """
 
-    def __init__(self, average_loss: int) -> None:
+    def __init__(self, average_loss: int, *, comparable: bool) -> None:
+        self._comparable = comparable
         self.pending: list[Tensor] = []
         self.listener: Callable[[float], None] | None = None
         self.last_finite = math.nan
@@ -63,8 +65,8 @@ class LossRecord:
         return sum(self._window) / len(self._window) if self._window else math.nan
 
     def take_mean(self) -> float:
-        """The mean loss since the last call (NaN without updates)."""
-        mean = self._total / self._count if self._count else math.nan
+        """The mean loss since the last call (NaN without updates, or where a test measures another loss)."""
+        mean = self._total / self._count if self._count and self._comparable else math.nan
         self._total, self._count = 0.0, 0
         return mean
 
