@@ -32,7 +32,7 @@ class SmithTest:
     `by` judges each rate by the loss of its iteration, or by the Top-1 on the validation split, measured fifty times.
 
     Raises:
-        InputError: fewer than 30 iterations, no seed, a seed twice, or a job that resumes.
+        InputError: fewer than 30 iterations, no seed, a seed twice, a job that resumes, or momentum outside [0, 1).
     """
 
     job: TrainingJob

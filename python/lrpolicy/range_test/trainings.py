@@ -68,8 +68,13 @@ def train_all(executor: Executor, engine: str, stage: str, jobs: Sequence[Traini
 def from_same_start(job: TrainingJob) -> TrainingJob:
     """The job as every training of a range test starts it: fresh weights (or `weights`), and nothing is written.
 
-    Raises InputError for a job that resumes: its optimizer's history belongs to one seed and one schedule.
+    Raises InputError for a job that resumes (its optimizer's history belongs to one seed and one schedule), and for a
+    momentum that forgets nothing: no rate is good then, and none can be told from those before it.
     """
+    momentum = job.solver.message.momentum
+    if not 0 <= momentum < 1:
+        where, remedy = job.solver.where("momentum"), "set it to 0.9 for example"
+        raise InputError("a range test needs momentum in [0, 1)", where=where, got=momentum, remedy=remedy)
     if job.resume is not None:
         raise InputError(
             "a range test cannot resume", where=str(job.resume), remedy="start from the snapshot's weights instead"

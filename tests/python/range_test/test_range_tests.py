@@ -133,6 +133,17 @@ def test_bad_tests_are_refused_before_they_start(options, rule):
         smith(None, **options)
 
 
+@pytest.mark.parametrize("momentum", [1.0, 1.5])
+def test_momentum_that_forgets_nothing_is_refused_before_anything_trains(momentum):
+    # Caffe trains with it; log(0.5) / log(1) is no lag.
+    job = TrainingJob(Solver.parse(SOLVER.replace("momentum", "\nmomentum") + str(momentum), "s.prototxt"))
+    rule = rf"s.prototxt:2: a range test needs momentum in \[0, 1\), got {momentum}; set it to 0.9"
+    with pytest.raises(InputError, match=rule):
+        smith(None, job=job)
+    with pytest.raises(InputError, match=rule):
+        FixTest(job, 20, 10, None)
+
+
 def test_what_happens_is_told_as_it_happens(executor):
     events = list(smith(executor, seeds=(1, 2)).steps())
     assert events[0] == Stage("sweep", 2, 200)
