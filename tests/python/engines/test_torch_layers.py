@@ -234,6 +234,24 @@ def test_one_bottom_layers_are_those_of_torch(source: str, wanted: Any) -> None:
     torch.testing.assert_close(run(source, x), wanted(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "source,rule",
+    [
+        ('type: "Exp" exp_param { base: -2 }', r"\(Exp\): base must be greater than 0, or -1 for e, got -2"),
+        ('type: "Exp" exp_param { base: 0 }', r"\(Exp\): base must be greater than 0"),
+        ('type: "Log" log_param { base: -0.5 }', r"\(Log\): base must be greater than 0"),
+        ('type: "Log" log_param { base: 1 }', r"\(Log\): there is no logarithm to base 1"),
+    ],
+)
+def test_bases_that_caffe_dies_on_are_refused(source: str, rule: str) -> None:
+    with pytest.raises(InputError, match=rule):
+        run(source, torch.ones(2, 3))
+
+
+def test_exp_to_base_1_is_constant_as_in_caffe() -> None:
+    assert run('type: "Exp" exp_param { base: 1 }', torch.randn(2, 3)).unique().tolist() == [1]
+
+
 def test_layers_of_several_bottoms() -> None:
     a, b, c = (torch.randn(2, 3, 4) for _ in range(3))
     torch.testing.assert_close(run('type: "Eltwise"', a, b, c), a + b + c)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def bnll(context: LayerContext) -> Forward:
 def exp(context: LayerContext) -> Forward:
     """base^(shift + scale * x), base -1 meaning e."""
     param = context.layer.exp_param
-    log_base = 1.0 if param.base == -1 else math.log(param.base)
+    log_base = _log_of_base(context, param)
     return lambda x: torch.exp((x * param.scale + param.shift) * log_base)
 
 
@@ -64,8 +65,16 @@ def exp(context: LayerContext) -> Forward:
 def log(context: LayerContext) -> Forward:
     """log_base(shift + scale * x), base -1 meaning e."""
     param = context.layer.log_param
-    log_base = 1.0 if param.base == -1 else math.log(param.base)
+    log_base = _log_of_base(context, param)
+    if log_base == 0:
+        raise context.reject("there is no logarithm to base 1", got=param.base)
     return lambda x: torch.log(x * param.scale + param.shift) / log_base
+
+
+def _log_of_base(context: LayerContext, param: Any) -> float:
+    if param.base != -1 and param.base <= 0:
+        raise context.reject("base must be greater than 0, or -1 for e", got=param.base)
+    return 1.0 if param.base == -1 else math.log(param.base)
 
 
 @layer("Power")
