@@ -149,6 +149,14 @@ def test_dropout_scales_what_it_keeps_and_depends_on_seed_and_step_alone() -> No
     assert torch.equal(run('type: "Dropout"', tops[0], training=False), tops[0])
 
 
+def test_dropout_of_nothing_is_the_identity_as_in_caffes_release_builds() -> None:
+    x = torch.randn(3, 4)
+    assert torch.equal(run('type: "Dropout" dropout_param { dropout_ratio: 0 }', x, training=True), x)
+    for ratio in (1, -0.1):
+        with pytest.raises(InputError, match=r"dropout_ratio must lie in \[0, 1\)"):
+            run(f'type: "Dropout" dropout_param {{ dropout_ratio: {ratio} }}', x, training=True)
+
+
 def nll(scores: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """-log softmax along axis 1, in double."""
     shifted = scores.astype(float) - scores.max(1, keepdims=True)

@@ -91,9 +91,9 @@ def power(context: LayerContext) -> Forward:
 def dropout(context: LayerContext) -> Forward:
     """Training: each value is 0 with probability dropout_ratio, else divided by 1 - dropout_ratio. Testing: x."""
     keep, random = 1.0 - context.layer.dropout_param.dropout_ratio, context.random
-    if not 0 < keep < 1:
-        raise context.reject("dropout_ratio must lie between 0 and 1", got=1.0 - keep)
-    if not context.training:
+    if not 0 < keep <= 1:
+        raise context.reject("dropout_ratio must lie in [0, 1)", got=1.0 - keep)
+    if keep == 1 or not context.training:
         return lambda x: x
     return lambda x: x * torch.empty_like(x).bernoulli_(keep, generator=random.generator).mul_(1 / keep)
 
