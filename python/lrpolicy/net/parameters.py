@@ -47,7 +47,8 @@ def parameters(net: Any, shapes: Mapping[int, tuple[Shapes, Shapes]], where: Whe
     sets itself must agree (Caffe's Net::AppendParam).
 
     Raises:
-        InputError: more `param` blocks than blobs, shared blobs that do not fit, or a rate for batch statistics.
+        InputError: more `param` blocks than blobs, shared blobs that do not fit, a rate for batch statistics, or a
+            layer with weights that has the name of another.
     """
     found: list[Parameter] = []
     owners: dict[str, tuple[Parameter, Any]] = {}
@@ -65,6 +66,7 @@ def parameters(net: Any, shapes: Mapping[int, tuple[Shapes, Shapes]], where: Whe
         except InputError as error:
             place = where(layer, "param") if where else None
             raise (error.at(place) if place else error) from None
+    _check_names(net, {net.layer[parameter.layer].name for parameter in found}, where)
     return found
 
 
@@ -83,6 +85,19 @@ def _lr_mult(layer: Any, spec: Any) -> float:
     if spec.HasField("lr_mult") and spec.lr_mult != 0:
         raise misfit(layer, "batch statistics are not learned: lr_mult must be 0", spec.lr_mult)
     return 0.0
+
+
+def _check_names(net: Any, names: set[str], where: Where | None) -> None:
+    """Weights go from one net to another, and into files, by the layers' names; Caffe takes the first of a name."""
+    first: dict[str, Any] = {}
+    for layer in net.layer:
+        if layer.name in first and layer.name in names:
+            rule = f'two layers of the {enum_name(net.state, "phase")} phase are named "{layer.name}"'
+            if where:
+                rule += f", the other one at {where(first[layer.name])}"
+            remedy = "give each layer with weights a name of its own"
+            raise InputError(rule, where=where and where(layer), remedy=remedy)
+        first.setdefault(layer.name, layer)
 
 
 def _check_sharing(layer: Any, spec: Any, first: Any, shape: Shape, owner: Parameter) -> None:

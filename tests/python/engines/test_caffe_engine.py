@@ -362,3 +362,15 @@ def test_nothing_is_left_behind(caffe_binary: Path, tmp_path: Path, monkeypatch:
     assert list(tmp_path.glob("lrpolicy-caffe-*"))
     del engine
     assert not list(tmp_path.glob("lrpolicy-caffe-*"))
+
+
+def test_two_layers_of_one_name_are_refused_before_caffe_mixes_their_weights(
+    engine: CaffeEngine, tmp_path: Path
+) -> None:
+    first = 'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "a" inner_product_param { num_output: 64 } }'
+    job = TrainingJob(digits_solver(tmp_path, FIELDS, layers=first, scores_from="a"))
+    for each in (engine, TorchEngine()):
+        with pytest.raises(
+            InputError, match=r'net.prototxt:11: two layers of the TRAIN phase are named "ip", the other'
+        ):
+            each.train(job, Recorder())

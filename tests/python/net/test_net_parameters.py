@@ -51,6 +51,26 @@ def test_blob_shapes_as_pytorch() -> None:
     assert weight_count(found) == sum(t.numel() for t in (*convolution.parameters(), *linear.parameters())) + 4
 
 
+TWICE = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 6] } } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "a" inner_product_param { num_output: 6 } }
+layer { name: "ip" type: "%s" bottom: "a" top: "b" inner_product_param { num_output: 6 } include { phase: TEST } }
+layer { name: "x" type: "ReLU" bottom: "a" top: "a" }
+"""
+
+
+# Real Caffe tests the first such layer with the weights of the last, or dies of their shapes (ShareTrainedLayersWith).
+@pytest.mark.parametrize("second", ["InnerProduct", "ReLU"])
+def test_a_name_belongs_to_one_layer_with_weights(second: str) -> None:
+    net = Net.parse(TWICE % second)
+    assert len(found_in(net)) == 2, "names without weights may be given twice, and each phase is a net of its own"
+    test = net.for_state("TEST")
+    with pytest.raises(InputError) as caught:
+        parameters(test, infer(test, {}, net.where), net.where)
+    rule = 'net.prototxt:4: two layers of the TEST phase are named "ip", the other one at net.prototxt:3; give each '
+    assert str(caught.value).startswith(rule)
+
+
 @pytest.mark.parametrize(
     ("layer", "shapes"),
     [

@@ -67,8 +67,9 @@ class CaffeEngine:
             policy = _with_epoch(
                 policy, len(served.train.labels), phases.train_data.batch_size * job.solver.message.iter_size
             )
+            learned = _learned(phases, served)
             if job.resume is not None:
-                check_fit(job.resume, job.solver.solver_type, policy, _learned(phases, served))
+                check_fit(job.resume, job.solver.solver_type, policy, learned)
             return _Run(self._binary.path, job, policy, phases, served, start, run).train(observer)
         except RunError as error:
             if shutil.disk_usage(run).free >= _LITTLE:
