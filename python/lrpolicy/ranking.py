@@ -135,9 +135,15 @@ def rank(trials: Iterable[Result | tuple[TrialSpec, TrialOutcome]], goal: Goal |
 
 
 def check_winner(ranking: Sequence[RankedPolicy], more: str = "") -> None:
-    """Raise RunError, whose message ends with `more`, where the first policy finished no trial: then none did."""
+    """Raise RunError, whose message ends with `more`, where the first policy is none to name a winner.
+
+    It is none where it finished no trial (then none did), and where no trial of it became better than it began.
+    """
     if not ranking or math.isnan(ranking[0].selection.top1.mean):
         raise RunError(f"no policy finished a trial: nothing to rank{more}")
+    if not any(ranking[0].iterations_at_best.values):
+        first = f'the first, "{ranking[0].policy.name}", was best before its first update'
+        raise RunError(f"no policy won: {first}, so it learned nothing{more}")
 
 
 def means_of(rows: Sequence[RankedPolicy]) -> dict[str, NDArray[np.float64]]:

@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean, median
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,8 @@ from lrpolicy.database.recommend import averages, comparables, range_trials, sto
 from lrpolicy.database.stored import Average, Comparable, RangeTrial, StoredRangeTest
 from lrpolicy.errors import InputError, RunError
 from lrpolicy.goals import COLUMNS, Goal, find_goal
-from lrpolicy.range_test.fix_scan import LEAST_SHARE, fix_range, trial_length
-from lrpolicy.records import Protocol, Task
+from lrpolicy.range_test.fix_scan import LEAST_SHARE, Untrained, fix_range, trial_length
+from lrpolicy.records import DatasetInfo, Protocol, Task
 from lrpolicy.search import RateRange
 from lrpolicy.similarity import FARTHEST, setting_parts, task_parts
 from lrpolicy.stateful import AnyPolicy, policy_from_dict
@@ -163,7 +164,7 @@ def stored_range(
     if trial_iter is None:
         trial_iter = 0 if setting is None else trial_length(setting.max_iter)
     for parts, number, stored in _near_tasks(database, task):
-        ranges = [*_of_range_tests(database, number), *_of_runs(database, number, stored.dataset.class_count, protocol)]
+        ranges = [*_of_range_tests(database, number), *_of_runs(database, number, stored.dataset, protocol)]
         near = [(parts | _without_length(setting, found.setting), found) for found in ranges]
         near = [(all_parts, found) for all_parts, found in near if sum(all_parts.values()) <= FARTHEST]
         for all_parts, found in sorted(near, key=lambda pair: (pair[1].test is None, sum(pair[0].values()))):
@@ -199,14 +200,18 @@ def _of_range_tests(database: Database, task: int) -> Iterator[_Found]:
             yield _Found(f"range test {number}", test.setting, found, test)
 
 
-def _of_runs(database: Database, task: int, class_count: int, protocol: Protocol | None) -> Iterator[_Found]:
+def _of_runs(database: Database, task: int, dataset: DatasetInfo, protocol: Protocol | None) -> Iterator[_Found]:
     """What the range stages of a task's runs found, the longest first, of equals the newest."""
-    for (run, steered, setting), accuracy in _scans(range_trials(database, task)):
+    for (run, steered, setting), trials in _scans(range_trials(database, task)):
         if protocol not in (None, steered):
             continue
+        size = dataset.test_size if steered is Protocol.PAPER else dataset.validation_size
+        untrained = Untrained(
+            median(trial.untrained for trial in trials), max(trial.examples for trial in trials) or size
+        )
         source = f"run {run}" + (" (steered on the test set)" if steered is Protocol.PAPER else "")
         with contextlib.suppress(RunError):  # nothing was learned in that run; another one may know
-            yield _Found(source, setting, fix_range(accuracy, class_count))
+            yield _Found(source, setting, fix_range(_by_rate(trials), dataset.class_count, untrained))
 
 
 def _without_length(asked: Setting | None, stored: Setting) -> dict[str, float]:
@@ -284,10 +289,17 @@ def _recommendation(average: Average, score: float, basis: Basis, setting: Setti
     return Recommendation(policy, measured, score, average, basis, tuple(assumptions(basis.setting, setting)))
 
 
-def _scans(trials: Sequence[RangeTrial]) -> Iterator[tuple[tuple[int, Protocol, Setting], dict[float, float]]]:
-    """(run, protocol, setting) and rate -> mean Top-1 of each range stage, the longest first, of equals the newest."""
-    scans: dict[tuple[int, Protocol, Setting], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+def _scans(trials: Sequence[RangeTrial]) -> list[tuple[tuple[int, Protocol, Setting], list[RangeTrial]]]:
+    """(run, protocol, setting) and the trials of each range stage, the longest first, of equals the newest."""
+    scans: dict[tuple[int, Protocol, Setting], list[RangeTrial]] = defaultdict(list)
     for trial in trials:
-        scans[trial.run, trial.protocol, trial.setting][trial.rate].append(trial.top1)
-    for key in sorted(scans, key=lambda key: (-key[2].max_iter, -key[0])):
-        yield key, {rate: float(np.mean(top1)) for rate, top1 in scans[key].items()}
+        scans[trial.run, trial.protocol, trial.setting].append(trial)
+    return sorted(scans.items(), key=lambda scan: (-scan[0][2].max_iter, -scan[0][0]))
+
+
+def _by_rate(trials: Sequence[RangeTrial]) -> dict[float, float]:
+    """Rate -> mean Top-1."""
+    top1: dict[float, list[float]] = defaultdict(list)
+    for trial in trials:
+        top1[trial.rate].append(trial.top1)
+    return {rate: fmean(values) for rate, values in top1.items()}

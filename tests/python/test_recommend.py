@@ -96,10 +96,10 @@ def measured(top1: float, iteration: int, split: Split = Split.VALIDATION, loss:
     return Measurement(iteration, split, 0.01, 0.25, seen, iteration / 100)
 
 
-def store(results: Database, run: int, wanted: TrialSpec, top1: list[float]) -> None:
-    """A trial that measured these accuracies every 100 iterations; one that ends in NaN diverged."""
+def store(results: Database, run: int, wanted: TrialSpec, top1: list[float], start: int = 100) -> None:
+    """A trial that measured these accuracies every 100 iterations from `start`; one that ends in NaN diverged."""
     trial = results.plan_trial(run, wanted)
-    found = [measured(value, 100 * place) for place, value in enumerate(top1, 1) if not math.isnan(value)]
+    found = [measured(value, start + 100 * place) for place, value in enumerate(top1) if not math.isnan(value)]
     for one in found:
         results.add_measurement(trial, one)
     best = max(found, key=lambda one: (one.evaluation.top1, -one.iteration), default=None)
@@ -322,6 +322,16 @@ def test_a_short_try_does_not_spoil_the_range_of_a_long_run(results: Database) -
     # whoever scans with short trials on purpose gets no worse from the store
     results.transact(lambda c: c.execute("DELETE FROM lrpolicy.trial WHERE run_id <> %s", [shortest]))
     assert stored_range(results, TASK, SETTING, trial_iter=200).source == f"run {shortest}"  # type: ignore[union-attr]
+
+
+def test_untrained_nets_and_what_diverged_give_no_range(results: Database) -> None:
+    run = results.start_run(TASK, {})
+    for rate, top1 in {0.1: [0.3, 0.28], 0.01: [0.3, 0.2], 0.001: [0.3, 0.97, math.nan]}.items():
+        store(results, run, spec({"lr_policy": "fixed", "base_lr": rate}, 1, "range"), top1, start=0)
+    assert stored_range(results, TASK, SETTING) is None
+    store(results, run, spec({"lr_policy": "fixed", "base_lr": 0.02}, 1, "range"), [0.3, 0.35], start=0)
+    found = stored_range(results, TASK, SETTING)
+    assert found is not None and found.range == RateRange(0.02, 0.02, 0.02)
 
 
 def test_a_range_steered_on_the_test_set_serves_its_own_protocol_only(results: Database) -> None:

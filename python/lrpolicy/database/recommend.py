@@ -84,12 +84,16 @@ _SELECT_AVERAGES = f"""
     LIMIT {MOST_POLICIES}"""
 
 _SELECT_RANGE_TRIALS = f"""
-    SELECT run_id, protocol, base_lr, best.top1, {", ".join(f"trial.{name}" for name in _SETTING)}
+    SELECT run_id, protocol, base_lr, CASE status WHEN 'completed' THEN learned END, untrained, examples,
+           {", ".join(f"trial.{name}" for name in _SETTING)}
     FROM lrpolicy.run
     JOIN lrpolicy.trial ON run_id = run.id
     JOIN lrpolicy.policy ON policy.id = policy_id
-    LEFT JOIN lrpolicy.measurement AS best
-        ON (best.trial_id, best.split, best.iteration) = (trial.id, best_split, best_iteration)
+    CROSS JOIN LATERAL (
+        SELECT max(top1) FILTER (WHERE iteration > 0 AND top1 <> 'NaN') AS learned,
+               max(top1) FILTER (WHERE iteration = 0) AS untrained, COALESCE(max(example_count), 0) AS examples
+        FROM lrpolicy.measurement WHERE trial_id = trial.id AND split = best_split
+    ) AS seen
     WHERE task_id = %s AND stage = 'range' AND status IN ('completed', 'diverged')
       AND name = 'fixed' AND parameter_count = 1
     ORDER BY run_id DESC, base_lr, trial.seed"""
@@ -130,8 +134,8 @@ def range_trials(database: Database, task: int) -> list[RangeTrial]:
     """The finished trials with a fixed rate of the range stages of a task's runs, the newest run first."""
     found = database.transact(lambda c: c.execute(_SELECT_RANGE_TRIALS, [task]).fetchall())
     return [
-        RangeTrial(run, Protocol(protocol), rate, _number(top1), Setting(*setting))
-        for run, protocol, rate, top1, *setting in found
+        RangeTrial(run, Protocol(protocol), rate, _number(top1), _number(untrained), examples, Setting(*setting))
+        for run, protocol, rate, top1, untrained, examples, *setting in found
     ]
 
 

@@ -108,12 +108,18 @@ class Average:
 
 @dataclass(frozen=True, slots=True)
 class RangeTrial:
-    """A trial with a fixed rate of some run's range test; `top1` is NaN where it diverged before it learned."""
+    """A trial with a fixed rate of some run's range stage, measured on the split that steers (`examples` of them).
+
+    `top1` is the best one after the first update, NaN where it diverged; `untrained` that before it, NaN where nobody
+    measured it.
+    """
 
     run: int
     protocol: Protocol
     rate: float
     top1: float
+    untrained: float
+    examples: int
     setting: Setting
 
 

@@ -36,7 +36,7 @@ from lrpolicy.evaluator.plan import (
 from lrpolicy.evaluator.stages import Stages, StageStarted
 from lrpolicy.executors.base import Event, Executor
 from lrpolicy.policies import Policy
-from lrpolicy.range_test import coarse_rates, finer_rates, fix_range
+from lrpolicy.range_test.fix_scan import Untrained, coarse_rates, finer_rates, fix_range, learned_top1
 from lrpolicy.ranking import RankedPolicy, Result, rank
 from lrpolicy.records import Measurement, Protocol, Split, Task, TrialStatus
 from lrpolicy.search import RateRange, SearchSpace, observes_tests
@@ -184,21 +184,20 @@ class Evaluator:
         reached = yield from self._try_rates(coarse_rates())
         if not all(map(math.isnan, reached.values())):
             reached |= yield from self._try_rates(finer_rates(reached))
-        return fix_range(reached, self.task.dataset.class_count)
+        seen = (m for trial in self._stages.results("range") for m in self._measured(trial.id))
+        return fix_range(reached, self.task.dataset.class_count, Untrained.of(seen, self._split_size))
 
     def _try_rates(self, rates: Iterable[float]) -> Generator[Step, None, dict[float, float]]:
-        """Rate -> best Top-1 of its range trial, NaN where it diverged; failed ones are left out."""
+        """Rate -> best Top-1 of its range trial after its first update, NaN where it diverged; failed are left out."""
         exact = self._exact(Policy("fixed", base_lr=rate) for rate in rates)
         policies = [policy for policy in exact if isinstance(policy, Policy)]
         length = scan_iterations(self.plan, self.iterations_per_epoch)
         yield from self._train("range", policies, [self.plan.first_seed], length)
-        outcomes = {policy_from_dict(trial.spec.policy): trial.outcome for trial in self._stages.results("range")}
-        reached = {policy.rate(0): outcomes[policy] for policy in policies if policy in outcomes}
+        trials = {policy_from_dict(trial.spec.policy): trial for trial in self._stages.results("range")}
         return {
-            rate: outcome.best.evaluation.top1
-            if outcome is not None and outcome.best is not None and outcome.status is not TrialStatus.DIVERGED
-            else math.nan
-            for rate, outcome in reached.items()
+            policy.rate(0): math.nan if trial.status is TrialStatus.DIVERGED else learned_top1(self._measured(trial.id))
+            for policy in policies
+            if (trial := trials.get(policy)) is not None
         }
 
     def _lay_out(self, found: RateRange) -> Generator[Step, None, Layout]:
@@ -262,6 +261,12 @@ class Evaluator:
     def _measured(self, trial: int) -> list[Measurement]:
         split = Split.TEST if self.job.protocol is Protocol.PAPER else Split.VALIDATION
         return [m for m in self.database.measurements(trial) if m.split is split]
+
+    @property
+    def _split_size(self) -> int:
+        """How many examples the split that steers has; 0 where that is not known."""
+        dataset = self.task.dataset
+        return dataset.test_size if self.job.protocol is Protocol.PAPER else dataset.validation_size
 
 
 def _cost(trials: Iterable[StoredTrial]) -> int:

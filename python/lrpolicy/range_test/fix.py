@@ -15,7 +15,14 @@ from lrpolicy.errors import InputError, RunError
 from lrpolicy.executors.base import Event, Executor
 from lrpolicy.policies import Policy
 from lrpolicy.range_test.bootstrap import Estimate, bootstrap
-from lrpolicy.range_test.fix_scan import coarse_rates, finer_rates, fix_range, further_rates
+from lrpolicy.range_test.fix_scan import (
+    Untrained,
+    coarse_rates,
+    finer_rates,
+    fix_range,
+    further_rates,
+    learned_top1,
+)
 from lrpolicy.range_test.result import RangeTestResult, SeedCurve, drained
 from lrpolicy.range_test.trainings import Stage, Training, from_same_start, train_all
 from lrpolicy.search import RateRange
@@ -84,8 +91,7 @@ class FixTest:
         """The best Top-1 that each training reached within the budget."""
 
         def best(training: Training) -> float:
-            reached = [m.evaluation.top1 for m in training.measurements if m.iteration <= budget * self.epoch]
-            return math.nan if training.diverged else max(reached, default=math.nan)
+            return math.nan if training.diverged else learned_top1(training.measurements, within=budget * self.epoch)
 
         return {rate: [best(training) for training in trainings] for rate, trainings in sorted(found.items())}
 
@@ -94,12 +100,13 @@ class FixTest:
 
     def _judge(self, found: dict[float, list[Training]]) -> RangeTestResult:
         longest = self._accuracies(found, max(self.budgets))
-        interval = fix_range(_medians(longest), self.class_count)
+        untrained = _untrained(found)
+        interval = fix_range(_medians(longest), self.class_count, untrained)
 
         def of_seeds(drawn: NDArray[np.int64]) -> tuple[float, ...]:
             medians = _medians({rate: [values[seed] for seed in drawn] for rate, values in longest.items()})
             try:
-                again = fix_range(medians, self.class_count)
+                again = fix_range(medians, self.class_count, untrained)
             except RunError:
                 return (math.nan,) * 3
             return again.low, again.best, again.high
@@ -126,7 +133,8 @@ class FixTest:
         for budget in sorted(self.budgets)[:-1]:
             after = f"after {budget} epoch{'s' * (budget > 1)}"
             try:
-                shorter = fix_range(_medians(self._accuracies(found, budget)), self.class_count)
+                medians = _medians(self._accuracies(found, budget))
+                shorter = fix_range(medians, self.class_count, _untrained(found))
             except RunError:
                 notes.append(f"{after} no rate had learned anything yet")
                 continue
@@ -135,6 +143,10 @@ class FixTest:
                     f"{after} the interval was [{shorter.low:g}, {shorter.high:g}], the best rate {shorter.best:g}"
                 )
         return notes
+
+
+def _untrained(found: dict[float, list[Training]]) -> Untrained:
+    return Untrained.of(m for trainings in found.values() for training in trainings for m in training.measurements)
 
 
 def _medians(accuracies: Accuracies) -> dict[float, float]:

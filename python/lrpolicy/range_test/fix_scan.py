@@ -7,19 +7,55 @@ say; whoever calls it trains them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import NamedTuple
 
 from lrpolicy.errors import RunError
+from lrpolicy.records import Measurement
 from lrpolicy.search import SCAN_RATES, RateRange, rounded
 
 # A rate is good while it keeps this share of what the best rate learned above chance.
 GOOD_SHARE = 0.9
-# Below this gain over chance nothing has been learned.
+# Below this gain over chance and over the untrained net nothing has been learned, nor below so many standard deviations
+# of a Top-1 measured on so few examples (that of a binomial share): the best of all rates is a lucky one.
 LEAST_GAIN = 0.02
+LEAST_SIGNIFICANCE = 3.0
 # A trial of the scan takes this share of the training that the rates are for. Which rates are good depends on how long
 # one trains, and in a few updates none shows: what took less than this share of a trial's length says nothing.
 TRIAL_SHARE = 1 / 4
 LEAST_SHARE = 1 / 3
+
+
+class Untrained(NamedTuple):
+    """The net before its first update: its Top-1 (NaN: not measured), and on how many examples each Top-1 of the scan
+    was measured (0: not known).
+    """
+
+    top1: float = math.nan
+    examples: int = 0
+
+    @classmethod
+    def of(cls, measurements: Iterable[Measurement], examples: int = 0) -> Untrained:
+        """What the measurements of a scan's trials say, the median over them; `examples` where they do not know."""
+        seen = list(measurements)
+        first = [measurement.evaluation.top1 for measurement in seen if measurement.iteration == 0]
+        counts = [measurement.evaluation.example_count for measurement in seen]
+        return cls(median(first) if first else math.nan, max(counts, default=0) or examples)
+
+    def least_learned(self, chance: float) -> float:
+        """The Top-1 from which on something has been learned."""
+        level = chance if math.isnan(self.top1) else max(chance, self.top1)
+        deviation = math.sqrt(level * (1.0 - level) / self.examples) if self.examples else 0.0
+        return level + max(LEAST_GAIN, LEAST_SIGNIFICANCE * deviation)
+
+
+def learned_top1(measurements: Iterable[Measurement], within: float = math.inf) -> float:
+    """The best Top-1 after the first update and up to the iteration `within`; NaN where nothing was measured there.
+
+    Before the first update all rates are alike, so that counts for none.
+    """
+    return max((m.evaluation.top1 for m in measurements if 0 < m.iteration <= within), default=math.nan)
 
 
 def trial_length(max_iter: int) -> int:
@@ -53,19 +89,26 @@ def further_rates(accuracy: Mapping[float, float]) -> tuple[float, ...]:
     return (rounded(beyond[best], 2),) if best in beyond else ()
 
 
-def fix_range(accuracy: Mapping[float, float], class_count: int) -> RateRange:
-    """The contiguous run of good rates around the best one.
+def fix_range(
+    accuracy: Mapping[float, float],
+    class_count: int,
+    untrained: Untrained = Untrained(),  # noqa: B008 (a constant)
+) -> RateRange:
+    """The contiguous run of good rates around the best one; `accuracy` is that after the first update.
 
     Raises:
         RunError: no rate learned anything; the message lists what was tried.
     """
     chance = 1.0 / class_count
     best = _best(accuracy)
-    if math.isnan(accuracy[best]) or accuracy[best] - chance < LEAST_GAIN:
+    least = untrained.least_learned(chance)
+    if not accuracy[best] >= least:
+        before = "" if math.isnan(untrained.top1) else f", the untrained net has {_percent(untrained.top1)}"
         raise RunError(
             "no fixed rate learns anything: "
             + ", ".join(f"{rate:g} -> {_percent(value)}" for rate, value in sorted(accuracy.items()))
-            + f" validation Top-1 (chance is {_percent(chance)}); train longer, or check the net and its data"
+            + f" validation Top-1 (chance is {_percent(chance)}{before}; below {_percent(least)} it may be luck); "
+            "train longer, or check the net and its data"
         )
     rates = sorted(accuracy)
     low = high = rates.index(best)

@@ -10,6 +10,7 @@ from lrpolicy.errors import InputError, RunError
 from lrpolicy.evaluator import Evaluator, Plan, StageStarted
 from lrpolicy.executors.base import Finished
 from lrpolicy.executors.local import LocalExecutor
+from lrpolicy.ranking import check_winner
 from lrpolicy.records import TrialStatus
 from lrpolicy.search import RateRange
 from lrpolicy.solver import read
@@ -76,6 +77,31 @@ def test_a_scan_in_which_everything_diverges_says_so(database, executor):
     with pytest.raises(RunError, match=r"learns anything: 0\.0001 -> diverged, .*, 1 -> diverged validation"):
         list(evaluator.evaluate())
     assert len(database.trials(run=run)) == 5  # nothing says where finer rates should lie
+
+
+def test_an_untrained_net_is_no_rate_that_learned(database, executor):
+    job = TrainingJob(SOLVER)
+    engine = "support.fake_engine:FrozenEngine"
+    run = database.start_run(FakeEngine().describe(job), {})
+    evaluator = Evaluator(job, FakeEngine().describe(job), PLAN, executor, database, run, engine)
+    # Of 100 examples 16 + 3 * 3.7 are more than luck. Judged is what came after the first update: 13 of 100.
+    with pytest.raises(
+        RunError, match=r"1 -> 13\.0 %.* \(chance is 10\.0 %, the untrained net has 16\.0 %; below 27\.0 %"
+    ):
+        list(evaluator.evaluate())
+
+
+def test_a_policy_that_never_became_better_than_it_began_is_no_winner(database, executor):
+    job = TrainingJob(SOLVER)
+    plan = Plan(("fixed", "step"), max_iter=40, candidates=1, seeds=2, range=RateRange(0.01, 0.03, 0.1))
+    run = database.start_run(FakeEngine().describe(job), {})
+    engine = "support.fake_engine:FrozenEngine"
+    evaluator = Evaluator(job, FakeEngine().describe(job), plan, executor, database, run, engine)
+    list(evaluator.evaluate())
+    ranking = evaluator.ranking()
+    assert ranking[0].iterations_at_best.values == (0, 0)  # the paper's #Iter stays
+    with pytest.raises(RunError, match='no policy won: the first, "fixed", was best before its first update'):
+        check_winner(ranking)
 
 
 def test_the_picture_gets_one_selection_curve_for_each_policy(evaluator):

@@ -1,11 +1,15 @@
 import itertools
+import math
 from math import nan
 
 import pytest
 
 from lrpolicy.errors import RunError
 from lrpolicy.range_test import coarse_rates, finer_rates, fix_range
+from lrpolicy.range_test.fix_scan import Untrained, learned_top1
+from lrpolicy.records import Measurement, Split
 from lrpolicy.search import RateRange
+from support.fake_engine import evaluation
 
 
 def test_the_scan_goes_down_by_tens():
@@ -31,6 +35,36 @@ def test_a_good_island_beyond_a_bad_rate_is_not_in_the_range():
 def test_nothing_learns(accuracy):
     with pytest.raises(RunError, match=r"no fixed rate learns anything: 0.01 -> .*, 0.1 -> .*chance is 10.0 %"):
         fix_range(accuracy, 10)
+
+
+def test_what_few_examples_show_may_be_luck():
+    # Of 100 examples a net at chance gets 10, with a standard deviation of 3 (the binomial share): 19 begin to tell.
+    few, many = Untrained(nan, 100), Untrained(nan, 10_000)
+    assert few.least_learned(0.1) == pytest.approx(0.1 + 3 * 0.03)
+    assert many.least_learned(0.1) == pytest.approx(0.12)
+    assert fix_range({0.1: 0.19, 0.01: 0.1}, 10, few) == RateRange(0.1, 0.1, 0.1)
+    assert fix_range({0.1: 0.18, 0.01: 0.1}, 10, many) == RateRange(0.1, 0.1, 0.1)
+    with pytest.raises(RunError, match=r"chance is 10.0 %; below 19.0 % it may be luck"):
+        fix_range({0.1: 0.18, 0.01: 0.1}, 10, few)
+
+
+def test_a_rate_must_gain_over_the_untrained_net():
+    with pytest.raises(RunError, match=r"the untrained net has 60\.0 %; below 62\.0 %"):
+        fix_range({0.1: 0.61, 0.01: 0.61}, 10, Untrained(0.6))
+    assert fix_range({0.1: 0.7, 0.01: 0.1}, 10, Untrained(0.6)) == RateRange(0.1, 0.1, 0.1)
+
+
+def measured(iteration, top1):
+    return Measurement(iteration, Split.VALIDATION, 0.1, nan, evaluation(top1), 0.0)
+
+
+def test_a_rate_is_judged_after_its_first_update():
+    trial = [measured(0, 0.3), measured(5, 0.2), measured(10, 0.25)]
+    assert learned_top1(trial) == 0.25
+    assert learned_top1(trial, within=5) == 0.2
+    assert math.isnan(learned_top1(trial[:1]))
+    assert Untrained.of([*trial, measured(0, 0.1), measured(0, 0.2)], 7) == Untrained(0.2, 100)
+    assert Untrained.of([], 7).examples == 7
 
 
 def test_finer_rates_surround_the_best_and_are_new():

@@ -165,6 +165,11 @@ def test_the_scan_finds_the_same_region(executor, found):
     assert scan.median.values[-1] == pytest.approx(0.1)  # rate 1 is at chance
 
 
+def test_a_scan_of_a_net_that_never_learns_finds_nothing(executor):
+    with pytest.raises(RunError, match=r" 13\.0 % validation Top-1 \(chance is 10\.0 %, the untrained net has 16"):
+        FixTest(JOB, 5, 10, executor, seeds=(1, 2), engine="support.fake_engine:FrozenEngine").run()
+
+
 def test_a_scan_goes_on_beyond_the_usual_rates(executor):
     # Where everything diverges it looks two decades further down before it gives up.
     with pytest.raises(RunError, match=r"no fixed rate learns anything: 1e-06 -> .*1e-05 -> .*1 -> .*chance"):
