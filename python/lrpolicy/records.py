@@ -92,13 +92,17 @@ class Evaluation:
     example_count: int
 
 
+# However often a training is measured: enough that one minibatch counts little, few enough that it is the loss of now.
+TRAIN_LOSSES = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """One measurement of a running trial.
 
     `iteration` counts the updates done; `rate` is the rate of the last update done (of the first one at iteration 0);
-    `train_loss` is the mean minibatch loss since the measurement before (NaN at iteration 0, and where the net trains
-    with another loss than the mean cross-entropy that is measured); `seconds` is the training time so far.
+    `train_loss` is the mean minibatch loss of the last `TRAIN_LOSSES` updates (NaN at iteration 0, and where the net
+    trains with another loss than the mean cross-entropy that is measured); `seconds` is the training time so far.
     """
 
     iteration: int

@@ -263,7 +263,7 @@ def test_a_disk_that_fills_while_caffe_saves_is_named(
     disk = tmp_path / "disk"
     with small_disk(disk, 64):
         monkeypatch.setattr("tempfile.tempdir", str(disk))
-        job = TrainingJob(digits_solver(tmp_path, FIELDS), test_interval=10, max_iter=400)
+        job = TrainingJob(digits_solver(tmp_path, FIELDS), test_interval=200, max_iter=100_000)  # not soon at its end
         full = rf"caffe .*; {disk}/lrpolicy-caffe-\w+ has no room left: set TMPDIR to a folder that has$"
         with pytest.raises(RunError, match=full):
             engine.train(job, Watcher(10, lambda: fill(disk)))

@@ -98,13 +98,20 @@ def test_measurements_equal_sklearn_on_the_saved_weights(tmp_path: Path) -> None
         assert measurement.evaluation.loss == pytest.approx(log_loss(examples.labels, probabilities), rel=1e-5)
 
 
-def test_train_loss_is_the_mean_since_the_measurement_before(tmp_path: Path) -> None:
-    each = digits_solver(tmp_path, "display: 1 test_iter: 1 test_interval: 4 average_loss: 1")
-    _, recorder = train(TrainingJob(each, max_iter=8))
+@pytest.mark.parametrize("interval", [4, 8, 48])
+def test_train_loss_is_that_of_the_last_updates_however_often_it_is_measured(interval: int, tmp_path: Path) -> None:
+    each = digits_solver(tmp_path, f"display: 1 test_iter: 1 test_interval: {interval} average_loss: 1")
+    _, recorder = train(TrainingJob(each, max_iter=48))
     losses = [loss for _, loss, _ in recorder.displays]
-    measured = [m.train_loss for m in recorder.measurements[:3]]
-    assert math.isnan(measured[0])
-    assert measured[1:] == pytest.approx([np.mean(losses[:4]), np.mean(losses[4:])])
+    first, *measured = [m for m in recorder.measurements if m.split is Split.VALIDATION]
+    assert math.isnan(first.train_loss)
+    assert [m.iteration for m in measured] == list(range(interval, 49, interval))
+    for m in measured:
+        assert m.train_loss == pytest.approx(np.mean(losses[max(0, m.iteration - 20) : m.iteration]))
+
+
+def test_displayed_losses_are_smoothed_over_average_loss(tmp_path: Path) -> None:
+    losses = [loss for _, loss, _ in train(TrainingJob(digits_solver(tmp_path, "display: 1"), max_iter=8))[1].displays]
     smooth = digits_solver(tmp_path, "display: 1 average_loss: 3")
     _, recorder = train(TrainingJob(smooth, max_iter=8))
     wanted = [np.mean(losses[max(0, i - 2) : i + 1]) for i in range(8)]

@@ -15,7 +15,7 @@ from lrpolicy.engines.caffe.process import CaffeProcess
 from lrpolicy.engines.caffe.prototxts import LOSS, TOP1, TOP5
 from lrpolicy.engines.caffe.snapshots import Snapshots
 from lrpolicy.errors import LrpolicyError, RunError
-from lrpolicy.records import Evaluation, Measurement, Split, TrialStatus
+from lrpolicy.records import TRAIN_LOSSES, Evaluation, Measurement, Split, TrialStatus
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Training:
     rate: float = math.nan
     best: Measurement | None = None
 
-    _losses: list[float] = field(default_factory=list)
+    _losses: deque[float] = field(default_factory=lambda: deque(maxlen=TRAIN_LOSSES))
     _recent: deque[float] = field(default_factory=deque)
     _last_loss: float = math.nan
     _passing: int = 0
@@ -97,7 +97,7 @@ class Training:
 
     @property
     def train_loss(self) -> float:
-        """The mean loss since the last measurement (NaN without updates, or where a test measures another loss)."""
+        """A measurement's train_loss (NaN without updates, or where a test measures another loss)."""
         return math.fsum(self._losses) / len(self._losses) if self._losses and self.comparable else math.nan
 
     def _take(self, event: log.Event) -> None:
@@ -164,8 +164,6 @@ class Training:
     def _tell(self, measurement: Measurement) -> None:
         if self.best is None or measurement.evaluation.top1 > self.best.evaluation.top1:
             self.best = measurement
-        if measurement.iteration > 0:
-            self._losses = []
         self.observer.measured(measurement)
         self.snapshots.keep(self.best.iteration, measurement.iteration)
 

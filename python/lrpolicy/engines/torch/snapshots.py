@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -26,15 +27,20 @@ from lrpolicy.prototxt.messages import enum_name
 
 @dataclass
 class Progress:
-    """What a training knows beside its weights and history: losses not yet reported, and its time.
+    """What a training knows beside its weights and history: its last losses, and its time.
 
-    `window` holds the last average_loss losses, `total` and `count` those since the last measurement.
+    `window` holds the last average_loss losses, `recent` those of a measurement's train_loss.
     """
 
     window: list[float]
-    total: float
-    count: int
+    recent: list[float]
     seconds: float
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """From a snapshot; older ones have no `recent`. Raises KeyError, TypeError or ValueError."""
+        window = [float(loss) for loss in values["window"]]
+        return cls(window, [float(loss) for loss in values.get("recent", window)], float(values.get("seconds", 0.0)))
 
 
 class Resumed(NamedTuple):
@@ -136,12 +142,12 @@ class Snapshots:
         wanted = self._identity()
         try:
             if by_engine is not None:
-                made_with, progress = by_engine, Progress(**by_engine["progress"])
+                made_with, progress = by_engine, Progress.of(by_engine["progress"])
             elif by_caffe is not None:
-                made_with, progress = by_caffe, Progress([float(loss) for loss in by_caffe["window"]], 0.0, 0, 0.0)
+                made_with, progress = by_caffe, Progress.of(by_caffe)
                 wanted = identity(self.job.schedule or self.job.solver.policy)
             else:
-                return Progress([], 0.0, 0, 0.0)
+                return Progress([], [], 0.0)
         except (KeyError, TypeError, ValueError):
             raise damaged(path) from None
         check_identity(made_with, wanted, path)

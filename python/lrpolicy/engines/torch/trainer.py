@@ -22,7 +22,7 @@ from lrpolicy.engines.torch.updater import Updater
 from lrpolicy.errors import LrpolicyError
 from lrpolicy.live import LiveSchedule
 from lrpolicy.monitor import Block, ScheduleMonitor
-from lrpolicy.records import Measurement, Split, TrialOutcome, TrialStatus
+from lrpolicy.records import TRAIN_LOSSES, Measurement, Split, TrialOutcome, TrialStatus
 
 # A training looks up from its work this often: on a GPU in iterations (reading a loss waits for it), else in seconds.
 _ITERATIONS_BETWEEN_LOOKS = 100
@@ -42,7 +42,7 @@ class LossRecord:
         self.listener: Callable[[float], None] | None = None
         self.last_finite = math.nan
         self._window: deque[float] = deque(maxlen=average_loss)
-        self._total, self._count = 0.0, 0
+        self._recent: deque[float] = deque(maxlen=TRAIN_LOSSES)
 
     def settle(self) -> int | None:
         """Take in the pending losses, waiting for the device; the place of the first one that is not finite."""
@@ -52,8 +52,7 @@ class LossRecord:
             if not math.isfinite(value):
                 return place
             self._window.append(value)
-            self._total += value
-            self._count += 1
+            self._recent.append(value)
             self.last_finite = value
             if self.listener is not None:
                 self.listener(self.smoothed)
@@ -64,20 +63,19 @@ class LossRecord:
         """The mean of the last average_loss losses, as Caffe displays it."""
         return sum(self._window) / len(self._window) if self._window else math.nan
 
-    def take_mean(self) -> float:
-        """The mean loss since the last call (NaN without updates, or where a test measures another loss)."""
-        mean = self._total / self._count if self._count and self._comparable else math.nan
-        self._total, self._count = 0.0, 0
-        return mean
+    @property
+    def mean(self) -> float:
+        """A measurement's train_loss (NaN without updates, or where a test measures another loss)."""
+        return math.fsum(self._recent) / len(self._recent) if self._recent and self._comparable else math.nan
 
     def progress(self, seconds: float) -> Progress:
         """What a snapshot keeps of the losses."""
-        return Progress(list(self._window), self._total, self._count, seconds)
+        return Progress(list(self._window), list(self._recent), seconds)
 
     def restore(self, progress: Progress) -> None:
         """Go on from a snapshot."""
         self._window.extend(progress.window)
-        self._total, self._count = progress.total, progress.count
+        self._recent.extend(progress.recent)
 
 
 @dataclass
@@ -225,7 +223,7 @@ class Trainer:
         if not math.isfinite(evaluation.loss):
             return iteration == 0
         measurement = Measurement(
-            iteration, self.selection_split, self._rate, self.losses.take_mean(), evaluation, self.seconds
+            iteration, self.selection_split, self._rate, self.losses.mean, evaluation, self.seconds
         )
         if self._best is None or evaluation.top1 > self._best.evaluation.top1:
             self._best, self._best_weights = measurement, self.weights.copy()
