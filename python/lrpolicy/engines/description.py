@@ -18,6 +18,7 @@ from lrpolicy.caffemodel import Array, read_mean
 from lrpolicy.datasets import Dataset, Examples, mean_image, open_source, split_validation, validation_size
 from lrpolicy.errors import InputError
 from lrpolicy.net import DATA_TYPES, LAYER_TYPES, Net, Shape, fingerprint, infer, other_loss, parameters, weight_count
+from lrpolicy.prototxt.messages import enum_name
 from lrpolicy.records import DatasetInfo, NetworkInfo, Protocol, Split, Task
 from lrpolicy.solver import Solver
 
@@ -67,6 +68,11 @@ class DataSource:
         if data is None and self.layer.type != "Data":
             rule = f"the files of a {self.layer.type} layer are not read"
             raise InputError(rule, where=where, remedy="pass --data with a folder that holds the examples")
+        if data is None and self.block.HasField("backend") and enum_name(self.block, "backend") == "LEVELDB":
+            remedy = "pass --data with a folder that holds the examples, or name an LMDB and set backend: LMDB"
+            raise InputError(
+                "a LevelDB is not read", where=self.net.where(self.layer, "data_param", "backend"), remedy=remedy
+            )
         return open_source(source, self.split, data=data, base=Path(self.net.path).parent, where=where)
 
     def mean_image(self, train: Examples, served: Examples, data: Path | None) -> Array | None:

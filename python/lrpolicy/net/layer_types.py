@@ -75,6 +75,19 @@ CAFFE_ONLY = frozenset(
     | {"Python", "RNN", "Reduction", "SPP", "Swish", "Threshold", "Tile", "WindowData"}
 )
 
+# Fields that change nothing here, and why; whoever sets one is told.
+_RAW = "it is for encoded images, and pixels are read as they are stored"
+_SERVED = "the examples of --data are taken as they are, in their order"
+WITHOUT_EFFECT = {
+    ("data_param", "rand_skip"): "no example is skipped, as in Caffe since 1.0",
+    ("data_param", "force_encoded_color"): _RAW,
+    ("transform_param", "force_color"): _RAW,
+    ("transform_param", "force_gray"): _RAW,
+    ("hdf5_data_param", "shuffle"): _SERVED,
+} | {
+    ("image_data_param", field): _SERVED for field in ("rand_skip", "shuffle", "new_height", "new_width", "root_folder")
+}
+
 FILLERS = ("bilinear", "constant", "gaussian", "msra", "positive_unitball", "uniform", "xavier")
 
 BLOCKS = tuple(

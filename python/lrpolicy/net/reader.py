@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lrpolicy.errors import InputError, did_you_mean
-from lrpolicy.net.layer_types import BLOCKS, FILLERS, fillers, layer_type
+from lrpolicy.net.layer_types import BLOCKS, FILLERS, WITHOUT_EFFECT, fillers, layer_type
 from lrpolicy.net.upgrade import Origin, upgrade
 from lrpolicy.prototxt import messages, text
 from lrpolicy.prototxt.text import Document
@@ -89,7 +89,7 @@ class Net:
         return filtered
 
     def _check(self, layer: Any) -> list[str]:
-        """Check the names in one layer; returns notes on the blocks that its type ignores."""
+        """Check the names in one layer; returns notes on blocks that its type ignores and fields without effect."""
         try:
             known = layer_type(layer)
         except InputError as error:
@@ -107,6 +107,10 @@ class Net:
         return [
             f'{self.where(layer, block)}: layer "{layer.name}" is of type {layer.type}, which ignores {block}'
             for block in ignored
+        ] + [
+            f'{self.where(layer, block, field)}: layer "{layer.name}": {field} has no effect: {why}'
+            for (block, field), why in WITHOUT_EFFECT.items()
+            if block in known.blocks and getattr(getattr(layer, block), field)
         ]
 
 

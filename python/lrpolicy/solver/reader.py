@@ -60,7 +60,7 @@ class Solver:
     def _from_document(cls, document: Document, notes: list[str]) -> Solver:
         policy, more = read_policy(document)
         rules.check(document)
-        return cls(document.message, document.path, policy, (*notes, *more), document)
+        return cls(document.message, document.path, policy, (*notes, *more, *rules.notes(document)), document)
 
     def where(self, *field: str | int) -> str:
         """ "file:line" of a field, for errors about its value."""

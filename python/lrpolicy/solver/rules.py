@@ -14,6 +14,10 @@ from lrpolicy.prototxt.text import Document
 SOLVER_TYPES = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
 NET_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
+# Fields that change nothing here, and why; whoever sets one is told.
+_DEVICE = "--device says where to train"
+_WITHOUT_EFFECT = {"solver_mode": _DEVICE, "device_id": _DEVICE, "debug_info": "no norms of blobs are shown"}
+
 _LEAST = {
     "max_iter": 1,
     "iter_size": 1,
@@ -38,6 +42,15 @@ def check(document: Document) -> None:
     _check_type(document)
     if message.regularization_type not in ("L1", "L2"):
         _fail(document, "regularization_type", 'regularization_type must be "L1" or "L2"', message.regularization_type)
+
+
+def notes(document: Document) -> list[str]:
+    """What the SolverParameter sets to another value than 0, false or CPU without any effect here."""
+    return [
+        f"{document.where(field)}: {field} has no effect: {why}"
+        for field, why in _WITHOUT_EFFECT.items()
+        if document.message.HasField(field) and getattr(document.message, field)
+    ]
 
 
 def solver_type(message: Any) -> str:

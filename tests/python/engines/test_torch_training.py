@@ -272,6 +272,14 @@ def test_what_a_wrong_job_gets(tmp_path: Path, changes: dict[str, object], messa
         train(dataclasses.replace(TrainingJob(digits_solver(tmp_path)), **changes))  # type: ignore[arg-type]
 
 
+def test_a_leveldb_is_read_from_data_only(tmp_path: Path) -> None:
+    net = (digits_solver(tmp_path).net_path or Path()).read_text()
+    job = TrainingJob(digits_solver(tmp_path, net=net.replace('"digits_test"', '"digits_test"\nbackend: LEVELDB')))
+    with pytest.raises(InputError, match=r"net.prototxt:9: a LevelDB is not read; pass --data .* set backend: LMDB"):
+        train(job)
+    assert train(dataclasses.replace(job, data=Path("digits"), max_iter=1))[0].status is TrialStatus.COMPLETED
+
+
 def test_what_a_snapshot_that_does_not_fit_gets(tmp_path: Path) -> None:
     job = TrainingJob(digits_solver(tmp_path), max_iter=4, snapshot_prefix=tmp_path / "run")
     _, recorder = train(job)

@@ -87,6 +87,18 @@ def test_blocks_that_a_type_ignores_are_noted() -> None:
     assert net.notes == ('net.prototxt:2: layer "x" is of type ReLU, which ignores image_data_param',)
 
 
+def test_fields_without_effect_are_noted() -> None:
+    data = 'layer {{ name: "d" type: "{}" top: ["a", "b"]\n{} }}'
+    for kind, fields, noted in (
+        ("Data", "transform_param { force_color: true }", "force_color has no effect: it is for encoded images"),
+        ("Data", "data_param { batch_size: 2 rand_skip: 9 }", "rand_skip has no effect: no example is skipped"),
+        ("ImageData", "image_data_param { shuffle: true }", "shuffle has no effect: the examples of --data are taken"),
+    ):
+        (note,) = Net.parse(data.format(kind, fields)).notes
+        assert note.startswith(f'net.prototxt:2: layer "d": {noted}')
+    assert Net.parse(data.format("Data", "data_param { rand_skip: 0 } transform_param { mirror: true }")).notes == ()
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

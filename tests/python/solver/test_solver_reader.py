@@ -57,6 +57,16 @@ def test_aliases_are_taken_with_a_note() -> None:
     assert parse('"step"', '"exp_range" max_lr: 0.5').policy.name == "triexp"
 
 
+def test_fields_without_effect_are_noted() -> None:
+    solver = parse("gamma", "solver_mode: GPU\ndevice_id: 1 debug_info: true gamma")
+    assert solver.notes == (
+        "solver.prototxt:4: solver_mode has no effect: --device says where to train",
+        "solver.prototxt:5: device_id has no effect: --device says where to train",
+        "solver.prototxt:5: debug_info has no effect: no norms of blobs are shown",
+    )
+    assert parse("gamma", "solver_mode: CPU device_id: 0 debug_info: false gamma").notes == ()
+
+
 def test_foreign_fields_pass_with_a_note_when_asked() -> None:
     solver = parse("gamma", "wibble { x: 1 }\ngamma", foreign_fields="warn")
     assert solver.notes == ('solver.prototxt:4: SolverParameter has no field "wibble"; ignored',)
