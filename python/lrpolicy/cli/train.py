@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import click
 
+from lrpolicy.caffemodel import read_state
 from lrpolicy.cli.common import (
     ITERATIONS,
     SEED,
@@ -60,6 +61,7 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
     Measurements go to the screen as they are made. Snapshots are written where the solver says so, at the end, and on
     Ctrl-C or SIGTERM, after which --resume goes on bit for bit. A second Ctrl-C does not wait for that.
     One that cannot be written ends the training as failed (status 1), with what was measured and neither of its files.
+    They keep weights and no measurements: a resumed training's best is the best of what follows.
     """
     read = read_solver(solver)
     if options["snapshot_prefix"] is None and (read.message.snapshot or read.message.HasField("snapshot_prefix")):
@@ -69,6 +71,7 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
     options["data"] = data_folder(solver, options["data"])
     job = TrainingJob(read, seed=seed, protocol=Protocol(protocol), **options)
     note_nets(read)
+    since = 0 if job.resume is None else read_state(job.resume).iter
     with _Screen(job.max_iter or read.message.max_iter, quiet=as_json) as screen:
         outcome = load_engine(engine).train(job, screen)
     if outcome.status is TrialStatus.INTERRUPTED:
@@ -78,9 +81,10 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
     if as_json:
         snapshot = None if screen.snapshot is None else str(screen.snapshot)
         measurements = [asdict(measurement) for measurement in screen.measurements]
-        print_json(_plain({"outcome": asdict(outcome), "measurements": measurements, "snapshot": snapshot}))
+        found = {"since": since, "outcome": asdict(outcome), "measurements": measurements, "snapshot": snapshot}
+        print_json(_plain(found))
     else:
-        click.echo(_summary(outcome, screen.snapshot))
+        click.echo(_summary(outcome, since, screen.snapshot))
     if outcome.status is not TrialStatus.COMPLETED:
         raise RunError(f"the training {outcome.status}: {outcome.message}")
 
@@ -147,13 +151,16 @@ def _line(measurement: Measurement) -> str:
     )
 
 
-def _summary(outcome: TrialOutcome, snapshot: Path | None) -> str:
+def _summary(outcome: TrialOutcome, since: int, snapshot: Path | None) -> str:
+    """The last lines; a snapshot keeps no measurements: the best is that since the iteration where it was resumed."""
     speed = outcome.iterations / outcome.seconds if outcome.seconds else 0.0
     lines = [f"{outcome.status} after {outcome.iterations} iterations in {outcome.seconds:.1f} s ({speed:.0f} iter/s)"]
     if outcome.best is not None and outcome.test is not None:
+        best, test = outcome.best, outcome.test
+        resumed = f" (of those measured since iteration {since}, where it resumed)" if since else ""
         lines.append(
-            f"best {outcome.best.split} Top-1 {100 * outcome.best.evaluation.top1:.2f} % at iteration "
-            f"{outcome.best.iteration}; test Top-1 with those weights {100 * outcome.test.evaluation.top1:.2f} %"
+            f"best {best.split} Top-1 {100 * best.evaluation.top1:.2f} % at iteration {best.iteration}{resumed}; "
+            f"test Top-1 with those weights {100 * test.evaluation.top1:.2f} %"
         )
     if outcome.status is TrialStatus.COMPLETED and outcome.message:
         lines.append(outcome.message)

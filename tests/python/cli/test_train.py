@@ -86,6 +86,16 @@ def test_a_loss_that_is_not_comparable_is_noted_once_and_left_out(folder, capsys
     assert "note: " not in screen.err and ", train loss" in screen.err
 
 
+def test_a_resumed_trainings_best_is_said_to_be_of_what_follows(folder, capsys):
+    first = train(capsys, "--max-iter", "60", "--test-interval", "30", "--snapshot-prefix", "x")
+    assert first["since"] == 0
+    state = "x_iter_60.solverstate"
+    again = train(capsys, "--max-iter", "62", "--resume", state, "--snapshot-prefix", "x")
+    assert again["since"] == 60 and [m["iteration"] for m in again["measurements"]] == [62, 62]
+    assert run(["train", "digits", "--max-iter", "61", "--resume", state]) == 0
+    assert "at iteration 61 (of those measured since iteration 60, where it resumed); test" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM]])
 def test_signals_save_and_say_how_to_go_on(folder, signals):
     command = [sys.executable, "-m", "lrpolicy", "train", "digits", "--max-iter", "1000000", "--test-interval", "20"]
