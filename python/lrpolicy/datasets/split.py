@@ -22,10 +22,11 @@ def split_validation(
     """Split a training set into (train, validation), the same for the same examples, size and seed.
 
     `size` is a count of examples (an int) or a fraction of them (a float in (0, 1), rounded to the nearest count).
-    Every class keeps its share of the validation set to within one example. Both parts keep the order of `examples`.
+    Every class keeps its share of the validation set to within one example, but never gives its last one: what a class
+    cannot give, others do. Both parts keep the order of `examples`.
 
     Raises:
-        InputError: the size leaves either part empty, or the seed is negative.
+        InputError: the size leaves either part empty or a class without a training example, or the seed is negative.
     """
     held_out = stratified_choice(examples.labels, validation_size(examples, size), seed)
     return (
@@ -35,21 +36,32 @@ def split_validation(
 
 
 def validation_size(examples: Examples, size: int | float = VALIDATION_FRACTION) -> int:
-    """How many examples `split_validation` holds out, without splitting. Raises InputError for a side left empty."""
+    """How many examples `split_validation` holds out, without splitting. Raises InputError as that does for a size."""
     count = len(examples)
     chosen = round(size * count) if isinstance(size, float) else size
     if not 0 < chosen < count:
         rule = f"the validation split must leave examples on both sides of {count}"
         remedy = "give a fraction in (0, 1) as a float, or a count of examples"
         raise InputError(rule, where=examples.where, got=f"size {size}", remedy=remedy)
+    classes = len(np.unique(examples.labels))
+    if chosen > count - classes:
+        rule = f"{count} examples of {classes} classes spare {count - classes} for validation, so that each is trained"
+        remedy = "give more examples, a smaller size, or none (--protocol paper)"
+        raise InputError(rule, where=examples.where, got=f"a size of {chosen}", remedy=remedy)
     return chosen
 
 
 def stratified_choice(labels: NDArray[np.int64], size: int, seed: int) -> NDArray[np.bool_]:
-    """A mask (n,) of `size` examples, drawn class by class in proportion (largest remainders, low classes first)."""
+    """A mask (n,) of `size` examples, drawn class by class in proportion (largest remainders, low classes first).
+
+    Each class keeps one example, for which `size` must leave room.
+    """
     counts = np.bincount(labels)
     shares, remainders = np.divmod(counts * size, len(labels))
-    shares[np.argsort(-remainders, kind="stable")[: size - shares.sum()]] += 1
+    by_remainder = np.argsort(-remainders, kind="stable")
+    while missing := size - shares.sum():
+        able = by_remainder[shares[by_remainder] < counts[by_remainder] - 1]
+        shares[able[:missing]] += 1
     order = shuffled_order(len(labels), seed)
     chosen = np.zeros(len(labels), np.bool_)
     for name, share in enumerate(shares):
