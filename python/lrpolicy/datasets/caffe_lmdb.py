@@ -111,7 +111,7 @@ def write_lmdb(path: str | Path, examples: Examples, progress: Callable[[int], N
     except OSError as error:
         raise InputError(f"cannot be written to: {error.strerror}", where=str(path.parent)) from error
     try:
-        with lmdb.open(str(folder), map_size=1 << 24, mode=0o664, lock=False, sync=False) as environment:
+        with lmdb.open(os.fsencode(folder), map_size=1 << 24, mode=0o664, lock=False, sync=False) as environment:
             for start in range(0, len(examples), _BATCH):
                 stop = min(start + _BATCH, len(examples))
                 _put(environment, [(b"%08d" % index, _serialized(examples, index)) for index in range(start, stop)])
@@ -138,7 +138,7 @@ def _opened(path: Path) -> Iterator[tuple[Iterator[tuple[bytes, bytes]], int]]:
     except OSError as error:
         raise unreadable(file, error) from error
     try:
-        with lmdb.open(str(path), readonly=True, lock=False, max_readers=1) as environment:
+        with lmdb.open(os.fsencode(path), readonly=True, lock=False, max_readers=1) as environment:
             # lmdb maps the file: reading beyond its end would kill the process.
             needed = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
             if size < needed:

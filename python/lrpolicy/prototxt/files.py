@@ -126,8 +126,21 @@ def _remove_empty(folders: Iterable[Path]) -> None:
             path.rmdir()
 
 
+def check_name(path: Path) -> None:
+    """Raise InputError for a path that no message of Caffe's can hold: their texts are UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        remedy = "rename it, or give another place"
+        raise InputError("Caffe's files name paths in UTF-8 only", where=str(path), remedy=remedy) from None
+
+
 def check_folder(prefix: Path) -> None:
-    """Raise InputError where the folder of the snapshots named `prefix` is not there, or takes no file."""
+    """Raise InputError where the folder of the snapshots named `prefix` is not there, or takes no file.
+
+    A snapshot names its weights, so that the prefix must be UTF-8.
+    """
+    check_name(prefix)
     if not prefix.parent.is_dir():
         remedy = "make it, or give another prefix (--snapshot-prefix, snapshot_prefix)"
         raise InputError("no such folder for the snapshots", where=str(prefix.parent), remedy=remedy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import lmdb
@@ -53,6 +54,14 @@ def test_what_is_written_is_read_the_same(tmp_path: Path, images: np.ndarray, la
     examples = Examples(images.astype(dtype), labels, "x")
     write_lmdb(tmp_path / "x_lmdb", examples)
     assert read_lmdb(tmp_path / "x_lmdb").fingerprint == examples.fingerprint
+
+
+def test_a_path_need_not_be_utf8(tmp_path: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    folder = tmp_path / os.fsdecode(b"sp ace\xff_lmdb")
+    examples = Examples(images, labels, "x")
+    write_lmdb(folder, examples)
+    assert read_lmdb(folder).fingerprint == examples.fingerprint
+    assert [os.fsencode(path.name) for path in tmp_path.iterdir()] == [b"sp ace\xff_lmdb"]
 
 
 def test_the_map_grows_and_progress_is_told(tmp_path: Path) -> None:

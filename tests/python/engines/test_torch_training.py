@@ -265,6 +265,7 @@ def test_a_net_without_a_classifier_is_told_what_is_needed(tmp_path: Path) -> No
         ({"weights": Path("absent.caffemodel")}, "absent.caffemodel: cannot be read"),
         ({"resume": Path("absent.solverstate")}, "absent.solverstate: cannot be read"),
         ({"data": Path("/nowhere")}, "/nowhere: no such folder"),
+        ({"snapshot_prefix": Path("/tmp/\udcff/run")}, "Caffe's files name paths in UTF-8 only; rename it"),
     ],
 )
 def test_what_a_wrong_job_gets(tmp_path: Path, changes: dict[str, object], message: str) -> None:

@@ -16,6 +16,7 @@ from lrpolicy.datasets.located import padding_in
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.engines.description import DataSource, Phases, load_data
 from lrpolicy.net import Shape
+from lrpolicy.prototxt.files import check_name
 from lrpolicy.records import DatasetInfo, Split
 
 
@@ -75,6 +76,7 @@ def _part(examples: Examples, mean: NDArray[np.float32] | None, folder: Path) ->
     origin = Path(examples.origin)
     if examples.origin and is_lmdb(origin) and padding_in(origin.name) == examples.padding:
         lmdb = origin.absolute()
+        check_name(lmdb)
     else:
         write_lmdb(lmdb, examples)
     if mean is not None:
