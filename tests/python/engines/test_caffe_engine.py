@@ -354,6 +354,14 @@ def test_no_patched_binary(kind: str, failure: str, tmp_path: Path, monkeypatch:
     )
 
 
+def test_an_installed_package_names_what_it_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lrpolicy.engines.caffe.binary._CHECKOUT", tmp_path)
+    monkeypatch.setenv("LRPOLICY_CAFFE", "/nowhere/caffe")
+    remedy = "at /nowhere/caffe; make caffe, in lrpolicy's source distribution, builds one: name it in LRPOLICY_CAFFE"
+    with pytest.raises(NotAvailableError, match=remedy):
+        load_engine("caffe")
+
+
 def test_nothing_is_left_behind(caffe_binary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LRPOLICY_CAFFE", str(caffe_binary))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -16,6 +16,9 @@ from lrpolicy.errors import NotAvailableError, RunError
 VARIABLE = "LRPOLICY_CAFFE"
 
 _BUILT = Path("build", "caffe", "bin", "caffe")
+# What a checkout has and an installed package has not: what patches and builds Caffe.
+_CHECKOUT = Path(__file__).parents[4]
+_PATCH = Path("caffe_patch")
 _KNOWN = re.compile(r'lr_policy "\?" is unknown; known: (.+)')
 _QUESTION = 'net: "none" base_lr: 1 lr_policy: "?" max_iter: 1 snapshot_prefix: "none" solver_mode: CPU\n'
 
@@ -38,17 +41,22 @@ class Binary:
         policies, failure = _known_policies(path) if runs else ((), "")
         if not policies:
             found = f"no patched caffe binary at {path}{failure and f' ({failure})'}"
-            raise NotAvailableError(f'engine "caffe" is not available: {found}; see caffe_patch/README.md')
+            raise NotAvailableError(f'engine "caffe" is not available: {found}; {_remedy()}')
         return cls(path.absolute(), policies)
 
 
 def _place() -> Path:
     if named := os.environ.get(VARIABLE):
         return Path(named)
-    checkout = Path(__file__).parents[4]
-    built = checkout / _BUILT if (checkout / "caffe_patch").is_dir() else _BUILT
+    built = _CHECKOUT / _BUILT if (_CHECKOUT / _PATCH).is_dir() else _BUILT
     installed = shutil.which("caffe")
     return built if built.is_file() or installed is None else Path(installed)
+
+
+def _remedy() -> str:
+    if (_CHECKOUT / _PATCH).is_dir():
+        return f"see {_PATCH / 'README.md'}"
+    return f"make caffe, in lrpolicy's source distribution, builds one: name it in {VARIABLE}"
 
 
 def _known_policies(path: Path) -> tuple[tuple[str, ...], str]:
