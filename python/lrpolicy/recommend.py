@@ -61,7 +61,7 @@ class Basis:
 class Recommendation:
     """A policy for the task asked about. `measured` is the policy that was tried, `policy` is it carried over.
 
-    `average` holds the means over its trials, `score` is the goal's (the smaller, the better; comparable only between
+    `average` holds the means over its seeds, `score` is the goal's (the smaller, the better; comparable only between
     recommendations on one basis), and `assumed` says in sentences what was taken for granted.
     """
 

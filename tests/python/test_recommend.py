@@ -217,7 +217,7 @@ def test_the_order_is_that_of_the_ranking_under_every_goal(results: Database) ->
         np.testing.assert_allclose([row.score for row in found], [row.score for row in ranked])
     best = recommend(results, TASK, top=1)[0]
     reached = np.array([o.best.evaluation.top1 for s, o, _ in trials if Policy.from_dict(s.policy) == best.measured])
-    assert (best.average.completed, best.average.columns["top1"]) == (3, pytest.approx(reached.mean()))
+    assert (best.average.seeds, best.average.columns["top1"]) == (3, pytest.approx(reached.mean()))
     assert best.average.top1_deviation == pytest.approx(reached.std(ddof=1))
     assert best.average.test_top1 == pytest.approx(reached.mean() - 0.01)
 
@@ -252,6 +252,23 @@ def test_what_diverged_or_never_arrived_is_not_recommended(results: Database) ->
     assert names(results, goal=find_goal("iterations", 0.8)) == ["tri"]
     with pytest.raises(InputError, match="near enough, but all policies in them did not reach the target"):
         recommend(results, TASK, goal=find_goal("iterations", 0.999))
+
+
+def test_a_training_that_was_repeated_counts_once(results: Database) -> None:
+    """Runs that repeat others' seeds are no evidence of their own, in this database or from another one."""
+    run_of(results, TASK, {"tri": [[0.90], [0.94]]})
+    run_of(results, TASK, {"tri": [[0.90], [0.94]]})
+    imported = run_of(results, TASK, {"tri": [[0.90], [0.94], [0.98]]})
+    origin = "UPDATE lrpolicy.run SET origin = gen_random_uuid(), imported = now() WHERE id = %s"
+    results.transact(lambda connection: connection.execute(origin, [imported]))
+    (found,) = recommend(results, TASK)
+    assert (found.average.seeds, found.basis.runs, found.basis.imported_runs) == (3, 3, 1)
+    assert found.average.columns["top1"] == pytest.approx(np.mean([0.90, 0.94, 0.98]))
+    assert found.average.top1_deviation == pytest.approx(np.std([0.90, 0.94, 0.98], ddof=1))
+    run_of(results, TASK, {"tri": [[0.92]]})  # the same seed on another machine, say: the mean of its trials counts
+    (found,) = recommend(results, TASK)
+    first = np.mean([0.90, 0.90, 0.90, 0.92])
+    assert found.average.top1_deviation == pytest.approx(np.std([first, 0.94, 0.98], ddof=1))
 
 
 def test_nothing_near_is_said_with_what_is_nearest(results: Database) -> None:

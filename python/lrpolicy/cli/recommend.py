@@ -125,7 +125,7 @@ def _tables(found: Sequence[Recommendation], goal: Goal, width: int) -> Any:
         "test %": [_percent(average.test_top1) for average in averages],
         **({} if goal.measure == "top1" else {goal.heading: [goal.show(row.score) for row in found]}),
         "#Iter": [f"{average.columns['iterations']:.0f}" for average in averages],
-        "trials": [str(average.completed) for average in averages],
+        "seeds": [str(average.seeds) for average in averages],
         "distance": [f"{row.basis.distance:.2f}" for row in found],
     }
     names = [(str(place), row.policy.name) for place, row in enumerate(found, start=1)]
@@ -183,7 +183,7 @@ def _as_json(place: int, row: Recommendation) -> dict[str, Any]:
         "top1_deviation": _number(average.top1_deviation),
         "test_top1": _number(average.test_top1),
         "means": {name: _number(value) for name, value in average.columns.items()},
-        "trials": average.completed,
+        "seeds": average.seeds,
         "distance": round(basis.distance, 6),
         "distance_parts": {name: round(part, 6) for name, part in basis.parts.items()},
         "basis": {

@@ -42,17 +42,16 @@ _SELECT_COMPARABLE = f"""
     JOIN lrpolicy.run ON run.id = run_id
     GROUP BY task_id, stage, protocol, {", ".join(_SETTING)}"""
 
-# PostgreSQL holds NaN to be greater than every number.
+# A training repeated with its seed, or imported, is no further evidence: the mean of each seed's trials comes first,
+# then that over the seeds. PostgreSQL holds NaN to be greater than every number.
 _SELECT_AVERAGES = f"""
     WITH chosen AS (
         SELECT trial.* FROM lrpolicy.run JOIN lrpolicy.trial ON run_id = run.id
         WHERE task_id = %(task)s AND stage = %(stage)s AND protocol = %(protocol)s
           AND status IN ('completed', 'diverged') AND best_iteration IS NOT NULL
           AND ({", ".join(_SETTING)}) = ({", ".join(f"%({name})s" for name in _SETTING)})
-    ), average AS (
-        SELECT policy_id, count(*) FILTER (WHERE status = 'completed') AS completed,
-               count(*) FILTER (WHERE status = 'diverged') AS diverged,
-               stddev_samp(best.top1) FILTER (WHERE status = 'completed') AS top1_deviation,
+    ), training AS (
+        SELECT policy_id, seed, bool_or(status = 'diverged') AS diverged,
                avg(test.top1) FILTER (WHERE status = 'completed') AS test_top1,
                avg(best.top1) FILTER (WHERE status = 'completed') AS top1,
                avg(best.iteration) FILTER (WHERE status = 'completed') AS iterations,
@@ -74,13 +73,18 @@ _SELECT_AVERAGES = f"""
             WHERE trial_id = chosen.id AND split = best_split AND top1 >= %(target)s::double precision AND top1 <> 'NaN'
             ORDER BY iteration LIMIT 1
         ) AS reached ON %(target)s::double precision IS NOT NULL
+        GROUP BY policy_id, seed
+    ), average AS (
+        SELECT policy_id, count(top1) AS seeds, bool_or(diverged) AS diverged, stddev_samp(top1) AS top1_deviation,
+               avg(test_top1) AS test_top1, {", ".join(f"avg({name}) AS {name}" for name in _NUMBERS + _TO_TARGET)}
+        FROM training
         GROUP BY policy_id
     )
-    SELECT completed, diverged, top1_deviation, test_top1, {", ".join(_NUMBERS + _TO_TARGET)},
+    SELECT seeds, diverged, top1_deviation, test_top1, {", ".join(_NUMBERS + _TO_TARGET)},
            name, {", ".join(f"policy.{column}" for column in rows.POLICY_COLUMNS)}
     FROM average JOIN lrpolicy.policy ON policy.id = policy_id
-    WHERE completed > 0
-    ORDER BY diverged > 0, top1 DESC, policy_id
+    WHERE seeds > 0
+    ORDER BY diverged, top1 DESC, policy_id
     LIMIT {MOST_POLICIES}"""
 
 _SELECT_RANGE_TRIALS = f"""
@@ -146,13 +150,13 @@ def _comparable(row: tuple[Any, ...]) -> Comparable:
 
 
 def _average(row: tuple[Any, ...], with_target: bool) -> Average:
-    completed, diverged, deviation, test, *rest = row
+    seeds, diverged, deviation, test, *rest = row
     names = _NUMBERS + _TO_TARGET
     columns = {name: _number(value) for name, value in zip(names, rest, strict=False)}
     if not with_target:
         columns = {name: columns[name] for name in _NUMBERS}
     policy = rows.policy_of(rest[len(names) :])
-    return Average(policy, completed, diverged, _number(deviation), _number(test), columns)
+    return Average(policy, seeds, diverged, _number(deviation), _number(test), columns)
 
 
 def _number(value: float | None) -> float:

@@ -92,15 +92,16 @@ class Comparable:
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """What a policy reached: means over its completed trials, with the sample standard deviation of the Top-1.
+    """What a policy reached: means over the seeds that completed, with the sample standard deviation of the Top-1.
 
-    `columns` carries the names of `lrpolicy.goals.COLUMNS`; a mean count up to the target is infinite where one of
-    the trials did not reach it. NaN stands for what was not measured.
+    Several trials with one seed are one training, repeated or imported: their mean counts once. `diverged` says whether
+    any trial did. `columns` carries the names of `lrpolicy.goals.COLUMNS`; a mean count up to the target is infinite
+    where one of the trials did not reach it. NaN stands for what was not measured.
     """
 
     policy: dict[str, Any]
-    completed: int
-    diverged: int
+    seeds: int
+    diverged: bool
     top1_deviation: float
     test_top1: float
     columns: dict[str, float]

@@ -71,7 +71,7 @@ def test_the_same_task_is_answered_from_what_is_stored(capsys: pytest.CaptureFix
     told = answer(capsys, "digits")
     first, second = told["recommendations"]
     assert (first["measured_policy"], second["measured_policy"]["lr_policy"]) == (POLICIES["tri"], "fixed")
-    assert (first["top1"], first["trials"]) == (pytest.approx(0.975), 2)
+    assert (first["top1"], first["seeds"]) == (pytest.approx(0.975), 2)
     longer = read(zoo.find("digits")).message.max_iter / 300
     assert first["policy"] == POLICIES["tri"] | {"stepsize": round(100 * longer)}
     assert set(first["distance_parts"]) == {"iterations"} and "iterations" in first["assumed"][0]
