@@ -1,9 +1,9 @@
 """What to start a new task with, from what is stored (LRBench paper, section IV): policies, and the range of FIX.
 
 Stored results are taken in the order of their distance (`similarity`) and compared only among their like: trials of
-one task, in one setting, stage and protocol. So the nearest results come first, the best of them under the goal first
-of all; what is further away only fills the places that are left. Finalists, measured with fresh seeds, come before
-search trials. A policy that diverged with any seed is not recommended.
+one task, in one setting, stage and protocol, measured as often. So the nearest results come first, the best of them
+under the goal first of all; what is further away only fills the places that are left. Finalists, measured with fresh
+seeds, come before search trials. A policy that diverged with any seed is not recommended.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Basis:
     setting: Setting
     stage: str
     protocol: Protocol
+    test_interval: int
     runs: int
     imported_runs: int
     parts: Mapping[str, float]
@@ -233,7 +234,16 @@ def _near_groups(database: Database, task: Task, setting: Setting | None) -> lis
         parts, stored = tasks[group.task]
         if setting is not None:
             parts = parts | setting_parts(setting, group.setting)
-        basis = Basis(stored, group.setting, group.stage, group.protocol, group.runs, group.imported_runs, parts)
+        basis = Basis(
+            stored,
+            group.setting,
+            group.stage,
+            group.protocol,
+            group.test_interval,
+            group.runs,
+            group.imported_runs,
+            parts,
+        )
         found.append((group, basis))
     near = [(group, basis) for group, basis in found if basis.distance <= FARTHEST]
     if not near:

@@ -76,13 +76,14 @@ def spec(
     stage: str = "final",
     setting: Setting = SETTING,
     protocol: Protocol = Protocol.VALIDATION,
+    test_interval: int = 100,
 ) -> TrialSpec:
     return TrialSpec(
         policy=policy,
         seed=seed,
         max_iter=setting.max_iter,
         batch_size=setting.batch_size,
-        test_interval=100,
+        test_interval=test_interval,
         optimizer=setting.optimizer,
         momentum=setting.momentum,
         weight_decay=setting.weight_decay,
@@ -269,6 +270,18 @@ def test_a_training_that_was_repeated_counts_once(results: Database) -> None:
     (found,) = recommend(results, TASK)
     first = np.mean([0.90, 0.90, 0.90, 0.92])
     assert found.average.top1_deviation == pytest.approx(np.std([first, 0.94, 0.98], ddof=1))
+
+
+def test_the_best_of_more_measurements_is_not_compared_with_that_of_few(results: Database) -> None:
+    run_of(results, TASK, {"tri": [[0.95], [0.96]], "step": [[0.94], [0.95]]})
+    run_of(results, TASK, {"tri": [[0.98], [0.99]], "fixed": [[0.97]]}, test_interval=2)
+    found = recommend(results, TASK)
+    assert [(row.policy.name, row.basis.test_interval, row.average.seeds) for row in found] == [
+        ("tri", 100, 2),
+        ("step", 100, 2),
+        ("fixed", 2, 1),
+    ]
+    assert found[0].average.columns["top1"] == pytest.approx(0.955)
 
 
 def test_nothing_near_is_said_with_what_is_nearest(results: Database) -> None:

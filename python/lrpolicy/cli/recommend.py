@@ -137,7 +137,8 @@ def _explanations(found: Sequence[Recommendation], rates: StoredRange | None) ->
     groups: dict[tuple[object, ...], list[tuple[int, Recommendation]]] = {}
     for place, row in enumerate(found, start=1):
         basis = row.basis
-        groups.setdefault((basis.task, basis.setting, basis.stage, basis.protocol), []).append((place, row))
+        key = (basis.task, basis.setting, basis.stage, basis.protocol, basis.test_interval)
+        groups.setdefault(key, []).append((place, row))
     lines = []
     for rows in groups.values():
         places, first = ", ".join(str(place) for place, _ in rows), rows[0][1]
@@ -165,10 +166,11 @@ def _basis_text(basis: Basis) -> str:
     runs = f"{basis.runs} run{'s' * (basis.runs != 1)}"
     imported = f" ({basis.imported_runs} imported)" if basis.imported_runs else ""
     split = "the test set" if basis.protocol == "paper" else "the validation split"
+    often = f" every {basis.test_interval} iterations" if basis.test_interval else ""
     return (
-        f"{basis.stage} trials of {runs}{imported}, {task.network.name} on {task.dataset.name}, measured on {split}: "
-        f"{setting.optimizer}, {setting.max_iter} iterations, batch {setting.batch_size}, momentum "
-        f"{setting.momentum:.4g}; distance {basis.distance:.2f}: {distance_text(basis.parts)}"
+        f"{basis.stage} trials of {runs}{imported}, {task.network.name} on {task.dataset.name}, "
+        f"measured on {split}{often}: {setting.optimizer}, {setting.max_iter} iterations, batch {setting.batch_size}, "
+        f"momentum {setting.momentum:.4g}; distance {basis.distance:.2f}: {distance_text(basis.parts)}"
     )
 
 
@@ -192,6 +194,7 @@ def _as_json(place: int, row: Recommendation) -> dict[str, Any]:
             "framework": basis.task.framework,
             "stage": basis.stage,
             "protocol": str(basis.protocol),
+            "test_interval": basis.test_interval,
             "runs": basis.runs,
             "imported_runs": basis.imported_runs,
             "max_iter": basis.setting.max_iter,

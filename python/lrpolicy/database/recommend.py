@@ -19,6 +19,8 @@ MOST_POLICIES = 1000
 _MOSTLY_IN_MEMORY = "SET LOCAL random_page_cost = 1.1"
 
 _SETTING = tuple(field.name for field in fields(Setting))
+# The best of more measurements is better by chance: trials are compared with those that were tested as often.
+_MEASURED = ("test_interval", *_SETTING)
 _NUMBERS = (
     "top1",
     "iterations",
@@ -30,17 +32,17 @@ _NUMBERS = (
 _TO_TARGET = ("iterations_to_target", "seconds_to_target")
 
 _SELECT_COMPARABLE = f"""
-    SELECT task_id, stage, protocol, {", ".join(_SETTING)},
+    SELECT task_id, stage, protocol, {", ".join(_MEASURED)},
            sum(trials)::bigint, count(*), count(*) FILTER (WHERE origin IS NOT NULL)
     FROM (
-        SELECT run_id, stage, protocol, {", ".join(_SETTING)}, count(*) AS trials
+        SELECT run_id, stage, protocol, {", ".join(_MEASURED)}, count(*) AS trials
         FROM lrpolicy.trial
         WHERE run_id IN (SELECT id FROM lrpolicy.run WHERE task_id = ANY(%(tasks)s))
           AND stage IN ('search', 'final') AND status = 'completed'
-        GROUP BY run_id, stage, protocol, {", ".join(_SETTING)}
+        GROUP BY run_id, stage, protocol, {", ".join(_MEASURED)}
     ) AS part
     JOIN lrpolicy.run ON run.id = run_id
-    GROUP BY task_id, stage, protocol, {", ".join(_SETTING)}"""
+    GROUP BY task_id, stage, protocol, {", ".join(_MEASURED)}"""
 
 # A training repeated with its seed, or imported, is no further evidence: the mean of each seed's trials comes first,
 # then that over the seeds. PostgreSQL holds NaN to be greater than every number.
@@ -49,7 +51,7 @@ _SELECT_AVERAGES = f"""
         SELECT trial.* FROM lrpolicy.run JOIN lrpolicy.trial ON run_id = run.id
         WHERE task_id = %(task)s AND stage = %(stage)s AND protocol = %(protocol)s
           AND status IN ('completed', 'diverged') AND best_iteration IS NOT NULL
-          AND ({", ".join(_SETTING)}) = ({", ".join(f"%({name})s" for name in _SETTING)})
+          AND ({", ".join(_MEASURED)}) = ({", ".join(f"%({name})s" for name in _MEASURED)})
     ), training AS (
         SELECT policy_id, seed, bool_or(status = 'diverged') AS diverged,
                avg(test.top1) FILTER (WHERE status = 'completed') AS test_top1,
@@ -125,7 +127,7 @@ def averages(database: Database, group: Comparable, target: float | None = None)
     `target` is a Top-1 in (0, 1]; without one the two columns that count up to it are left out.
     """
     wanted = {"task": group.task, "stage": group.stage, "protocol": str(group.protocol), "target": target}
-    wanted |= dict(zip(_SETTING, astuple(group.setting), strict=True))
+    wanted |= dict(zip(_MEASURED, (group.test_interval, *astuple(group.setting)), strict=True))
 
     def work(connection: Connection) -> list[Average]:
         connection.execute(_MOSTLY_IN_MEMORY)
@@ -144,9 +146,9 @@ def range_trials(database: Database, task: int) -> list[RangeTrial]:
 
 
 def _comparable(row: tuple[Any, ...]) -> Comparable:
-    task, stage, protocol, *rest = row
+    task, stage, protocol, test_interval, *rest = row
     setting, counts = rest[: len(_SETTING)], rest[len(_SETTING) :]
-    return Comparable(task, stage, Protocol(protocol), Setting(*setting), *counts)
+    return Comparable(task, stage, Protocol(protocol), test_interval, Setting(*setting), *counts)
 
 
 def _average(row: tuple[Any, ...], with_target: bool) -> Average:

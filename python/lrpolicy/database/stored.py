@@ -79,11 +79,15 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Comparable:
-    """Completed trials that one table may compare: of one task, in one setting and stage, measured in one way."""
+    """Completed trials that one table may compare: of one task, in one setting and stage, measured in one way.
+
+    `test_interval` is the iterations between two measurements, of which the best one counts.
+    """
 
     task: int
     stage: str
     protocol: Protocol
+    test_interval: int
     setting: Setting
     trials: int
     runs: int

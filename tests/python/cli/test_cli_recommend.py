@@ -82,7 +82,9 @@ def test_a_person_reads_a_table_and_what_it_rests_on(capsys: pytest.CaptureFixtu
     assert run(["recommend", "digits", "--goal", "iterations", "--target", "0.96", "--top", "1"]) == 0
     out = capsys.readouterr().out
     assert "97.50 ± 0.71" in out and "to target" in out and "fixed" not in out
-    assert "1: final trials of 1 run, digits on digits, measured on the validation split" in out
+    assert (
+        "1: final trials of 1 run, digits on digits, measured on the validation split every 50 iterations: SGD" in out
+    )
     assert "taken for granted: lengths keep their share" in out
 
 
