@@ -280,24 +280,25 @@ def test_a_signal_leaves_all_of_the_patch_or_nothing(
         assert patch_caffe.main([str(tree), "--check"]) == 0
 
 
-@pytest.mark.parametrize("moment", ["stage", "put"])
-def test_a_kill_leaves_nothing_that_the_next_run_does_not_clear_away(
-    tree: Path, patch: Run, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
+# The program, which ends as if killed before it has staged or moved the file that the third argument names.
+KILLED = """
+import os, sys
+import patch_caffe, patching
+tree, moment, victim = sys.argv[1:]
+real = getattr(patching, moment)
+def killed(target, *arguments):
+    return os._exit(9) if str(target).endswith(victim) else real(target, *arguments)
+setattr(patching, moment, killed)
+patch_caffe.main([tree])
+"""
+
+
+@pytest.mark.parametrize("moment", ["_stage", "_put"])
+def test_a_kill_leaves_nothing_that_the_next_run_does_not_clear_away(tree: Path, patch: Run, moment: str) -> None:
     before = contents(tree)
-    real = getattr(patching, f"_{moment}")
-
-    def killed(target: Path, *arguments: object) -> object:
-        if target == tree / SGD:
-            os._exit(9)
-        return real(target, *arguments)
-
-    monkeypatch.setattr(patching, f"_{moment}", killed)
-    child = os.fork()
-    if child == 0:
-        patch_caffe.main([str(tree)])
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parent)}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tree), moment, SGD], env=environment, check=False)
+    assert killed.returncode == 9
     assert contents(tree) != before
     assert patch("--revert").returncode == 0
     assert contents(tree) == before
