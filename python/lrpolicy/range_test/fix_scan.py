@@ -120,7 +120,8 @@ def fix_range(
 
 
 def _best(accuracy: Mapping[float, float]) -> float:
-    return max(accuracy, key=lambda rate: -1.0 if math.isnan(accuracy[rate]) else accuracy[rate])
+    """The best rate, of equals the largest: the scan goes from large to small, and meets that one first."""
+    return max(accuracy, key=lambda rate: (-1.0 if math.isnan(accuracy[rate]) else accuracy[rate], rate))
 
 
 def _is_good(accuracy: Mapping[float, float], rate: float, chance: float) -> bool:

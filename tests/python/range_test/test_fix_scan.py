@@ -67,6 +67,14 @@ def test_a_rate_is_judged_after_its_first_update():
     assert Untrained.of([], 7).examples == 7
 
 
+def test_of_equal_rates_the_largest_is_the_best_in_whatever_order_they_come():
+    accuracy = {1.0: 0.9, 0.1: 0.95, 0.01: 0.95, 0.001: 0.3, 10.0: nan}
+    for order in itertools.permutations(accuracy):
+        reached = {rate: accuracy[rate] for rate in order}
+        assert fix_range(reached, 10) == RateRange(0.01, 0.1, 1.0)
+        assert finer_rates(reached) == (0.32, 0.032, 3.2)
+
+
 def test_finer_rates_surround_the_best_and_are_new():
     accuracy = {1.0: nan, 0.1: 0.85, 0.01: 0.9, 0.001: 0.5}
     assert finer_rates(accuracy) == (0.032, 0.0032, 0.32)
