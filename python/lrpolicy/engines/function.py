@@ -58,9 +58,9 @@ class FunctionTrial:
         """Report a loss, and for "validation" and "test" the accuracy too.
 
         `loss` is the mean over the split, for "train" that of the last minibatch. Give either `top1`, a ratio in
-        [0, 1], or the `probabilities` (n, classes) with their `labels` (n,): these give all metrics. A loss that is not
-        finite ends the trial as diverged. A test reported at the iteration of the best validation is the one that
-        counts, else the last one.
+        [0, 1], or the `probabilities` (n, classes) with their `labels` (n,): these give all metrics. A loss or a
+        probability that is not finite ends the trial as diverged. A test reported at the iteration of the best
+        validation is the one that counts, else the last one.
 
         Raises:
             InputError: an unknown split, an iteration outside [0, max_iter] or not above the split's last one, a value
@@ -73,8 +73,10 @@ class FunctionTrial:
         elif where is Split.TRAIN:
             self._losses.append(float(loss))
             self._observer.displayed(iteration, float(loss), self._rate(iteration))
+        elif math.isnan((evaluation := _evaluation(float(loss), top1, probabilities, labels)).top1):
+            self._divergence = f"{where} probabilities are not finite at iteration {iteration}"
         else:
-            self._measured(iteration, where, _evaluation(float(loss), top1, probabilities, labels))
+            self._measured(iteration, where, evaluation)
         if self.should_stop:
             raise TrialEnded
 

@@ -90,6 +90,22 @@ def test_a_loss_that_is_not_finite_ends_the_trial(split, loss):
     assert outcome.best.evaluation.top1 == 0.3
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_probabilities_that_are_not_finite_end_the_trial(split, bad):
+    """A Top-1 of NaN would be the best for ever: nothing is greater."""
+
+    def function(_, trial):
+        trial.report(1, 0.7, 0.4)
+        trial.report(2, 0.7, probabilities=[[0.5, 0.5], [bad, bad]], labels=[0, 1], split=split)
+        trial.report(3, 0.1, 1.0)
+
+    outcome = train(function)
+    assert (outcome.status, outcome.iterations) == (TrialStatus.DIVERGED, 2)
+    assert outcome.message == f"{split} probabilities are not finite at iteration 2"
+    assert outcome.best.evaluation.top1 == 0.4
+
+
 def test_a_stop_is_seen_and_enforced():
     seen = []
 
