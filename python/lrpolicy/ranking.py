@@ -182,6 +182,11 @@ def _first_at(measurements: Iterable[Measurement], target: float) -> Measurement
     return next((measurement for measurement in measurements if measurement.evaluation.top1 >= target), None)
 
 
+def sort_key(value: float) -> float:
+    """A value as it is ordered by: what is not defined (NaN) comes last, and is equal to itself."""
+    return math.inf if math.isnan(value) else value
+
+
 def _order(row: RankedPolicy) -> tuple[object, ...]:
     keys = (row.score, *(key(row) for key in TIE_BREAKS.values()))
-    return (row.diverged > 0, *(math.inf if math.isnan(key) else key for key in keys), str(row.policy))
+    return (row.diverged > 0, *map(sort_key, keys), str(row.policy))

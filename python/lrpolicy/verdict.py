@@ -12,7 +12,7 @@ import numpy as np
 
 from lrpolicy.confidence import COVERAGE, RESAMPLES, interval, resampled_means, share_of_wins
 from lrpolicy.goals import Goal
-from lrpolicy.ranking import TIE_BREAKS, RankedPolicy, means_of
+from lrpolicy.ranking import TIE_BREAKS, RankedPolicy, means_of, sort_key
 
 _BATCH = 1000
 _LAST = "the name"
@@ -113,7 +113,7 @@ def _equal_scores(ranking: Sequence[RankedPolicy], goal: Goal) -> list[Tie]:
 
 def _decided(upper: RankedPolicy, lower: RankedPolicy) -> str:
     """The tie-break in which two rows differ first."""
-    return next((words for words, key in TIE_BREAKS.items() if key(upper) != key(lower)), _LAST)
+    return next((words for words, key in TIE_BREAKS.items() if sort_key(key(upper)) != sort_key(key(lower))), _LAST)
 
 
 def _within_the_seeds(ranking: Sequence[RankedPolicy], goal: Goal) -> list[Tie]:

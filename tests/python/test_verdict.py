@@ -90,6 +90,11 @@ def test_equal_scores_say_what_decided() -> None:
     assert same.words()[0] == "1 to 3 have the same score (Top-1 90.00 %); the name decided their order."
 
 
+def test_what_is_not_defined_decides_nothing() -> None:
+    found = verdict([0.9, 0.9], [0.9, 0.9], train_loss=math.nan)  # no loss difference, as at iteration 0
+    assert found.words()[0] == "1 and 2 have the same score (Top-1 90.00 %); the name decided their order."
+
+
 def test_words_of_the_top_leave_out_what_is_below() -> None:
     found = verdict([0.99, 0.98], [0.9, 0.9], [0.9, 0.9])
     assert any(tie.first == 2 for tie in found.ties)
