@@ -68,3 +68,10 @@ def test_few_seeds_hold_the_truth_as_often_as_the_table_says(seeds: int) -> None
         low, high = interval(rng.normal(size=seeds), rng, resamples=400)
         hits += low <= 0 <= high
     assert hits / 1500 == pytest.approx(COVERAGE[seeds], abs=0.04)
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_two_and_three_seeds_hold_the_median_unless_all_lie_on_one_side_of_it(seeds: int) -> None:
+    values = [0.1, 0.7, 0.2][:seeds]
+    assert interval(values, np.random.default_rng(0)) == pytest.approx((min(values), max(values)), abs=1e-15)
+    assert COVERAGE[seeds] == 1 - 2 * 0.5**seeds

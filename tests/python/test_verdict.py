@@ -102,7 +102,7 @@ def test_words_of_the_top_leave_out_what_is_below() -> None:
     assert len(found.words(2)) == 2
 
 
-@pytest.mark.parametrize(("seeds", "share"), [(2, "51 %"), (4, "79 %"), (7, "83 %"), (10, "90 %")])
+@pytest.mark.parametrize(("seeds", "share"), [(2, "50 %"), (3, "75 %"), (4, "79 %"), (7, "83 %"), (10, "90 %")])
 def test_few_seeds_are_a_caution(seeds: int, share: str) -> None:
     found = verdict([0.9 + seed / 1000 for seed in range(seeds)])
     assert found.caution == (

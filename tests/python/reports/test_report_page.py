@@ -92,7 +92,7 @@ def test_everything_that_was_measured_is_there(plain: str) -> None:
         "sinexp base_lr 0.01 max_lr 0.1 gamma 0.995 stepsize 100",
         "This rests on 9 trials of stage final: 3 policies with 3 seeds each (2, 3, 4), measured on the validation",
         "validation split (100 examples) to choose, and once on the test split (200 examples).",
-        "With 3 seeds a 95 % interval holds the true mean in about 74 % of cases, not in 95 %.",
+        "With 3 seeds a 95 % interval holds the true mean in about 75 % of cases, not in 95 %.",
         "900 train, 100 validation, 200 test",
         "400 iterations with batches of 32, measured every 100",
         "SGD, momentum 0.9 (caffe's form), weight decay 0.0005",
