@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from statistics import fmean
 
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike
 from lrpolicy.engines.base import Observer, TrainingJob
 from lrpolicy.errors import InputError, did_you_mean
 from lrpolicy.metrics import evaluate
-from lrpolicy.records import Evaluation, Measurement, Protocol, Split, Task, TrialOutcome, TrialStatus
+from lrpolicy.records import TRAIN_LOSSES, Evaluation, Measurement, Protocol, Split, Task, TrialOutcome, TrialStatus
 from lrpolicy.schedules import Schedule
 from lrpolicy.stateful import AdaptivePolicy
 
@@ -34,7 +35,7 @@ class FunctionTrial:
         self._schedule, self._observer = schedule, observer
         self._steering = Split.TEST if job.protocol is Protocol.PAPER else Split.VALIDATION
         self._started = time.monotonic()
-        self._losses: list[float] = []
+        self._losses: deque[float] = deque(maxlen=TRAIN_LOSSES)  # since the measurement before, at most
         self._reached: dict[Split, int] = {}
         self._divergence = ""
         self._best: Measurement | None = None
@@ -57,7 +58,8 @@ class FunctionTrial:
     ) -> None:
         """Report a loss, and for "validation" and "test" the accuracy too.
 
-        `loss` is the mean over the split, for "train" that of the last minibatch. Give either `top1`, a ratio in
+        `loss` is the mean over the split, for "train" that of the last minibatch: a measurement has the mean of at most
+        20 of these, since the measurement before. Give either `top1`, a ratio in
         [0, 1], or the `probabilities` (n, classes) with their `labels` (n,): these give all metrics. A loss or a
         probability that is not finite ends the trial as diverged. A test reported at the iteration of the best
         validation is the one that counts, else the last one.
@@ -101,7 +103,7 @@ class FunctionTrial:
         seconds = time.monotonic() - self._started
         measurement = Measurement(iteration, split, self._rate(iteration), train_loss, evaluation, seconds)
         if split is self._steering:
-            self._losses = []
+            self._losses.clear()
             if self._best is None or evaluation.top1 > self._best.evaluation.top1:
                 self._best = measurement
         if split is Split.TEST:

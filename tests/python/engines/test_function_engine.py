@@ -36,6 +36,16 @@ def train(function, observer=None, protocol=Protocol.VALIDATION):
     return FunctionEngine(function).train(job, observer or Noted())
 
 
+def test_train_loss_is_that_of_the_last_reports():
+    def function(schedule, trial):
+        for t in range(50):
+            trial.report(t + 1, float(t), split="train")
+        trial.report(50, 0.7, 0.5)
+
+    job = TrainingJob(solver=None, schedule=POLICY, seed=7, max_iter=50)
+    assert FunctionEngine(function).train(job, Noted()).best.train_loss == sum(range(30, 50)) / 20
+
+
 def test_reports_become_measurements():
     def function(schedule, trial):
         assert (trial.seed, trial.max_iter, schedule.rate(1)) == (7, 4, 0.05)
