@@ -8,11 +8,11 @@ seeds, come before search trials. A policy that diverged with any seed is not re
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -20,8 +20,8 @@ import numpy as np
 
 from lrpolicy.database import Database, Setting
 from lrpolicy.database.range_tests import stored_range_tests
-from lrpolicy.database.recommend import averages, comparables, range_trials, stored_tasks
-from lrpolicy.database.stored import Average, Comparable, RangeTrial, StoredRangeTest
+from lrpolicy.database.recommend import averages, comparables, range_scans, range_trials, stored_tasks
+from lrpolicy.database.stored import Average, Comparable, RangeScan, StoredRangeTest
 from lrpolicy.errors import InputError, RunError
 from lrpolicy.goals import COLUMNS, Goal, find_goal
 from lrpolicy.range_test.fix_scan import LEAST_SHARE, Untrained, fix_range, trial_length
@@ -165,54 +165,65 @@ def stored_range(
     if trial_iter is None:
         trial_iter = 0 if setting is None else trial_length(setting.max_iter)
     for parts, number, stored in _near_tasks(database, task):
-        ranges = [*_of_range_tests(database, number), *_of_runs(database, number, stored.dataset, protocol)]
-        near = [(parts | _without_length(setting, found.setting), found) for found in ranges]
-        near = [(all_parts, found) for all_parts, found in near if sum(all_parts.values()) <= FARTHEST]
-        for all_parts, found in sorted(near, key=lambda pair: (pair[1].test is None, sum(pair[0].values()))):
-            if found.is_scan and found.setting.max_iter < LEAST_SHARE * trial_iter:
+        known = [*_of_range_tests(database, number), *_of_runs(database, number, stored.dataset, protocol)]
+        near = [(parts | _without_length(setting, source.setting), source) for source in known]
+        near = [(all_parts, source) for all_parts, source in near if sum(all_parts.values()) <= FARTHEST]
+        for all_parts, source in sorted(near, key=lambda pair: (pair[1].test is None, sum(pair[0].values()))):
+            measured = source.setting
+            if source.is_scan and measured.max_iter < LEAST_SHARE * trial_iter:
                 continue
-            measured = found.setting
+            try:
+                found = source.read()
+            except RunError:  # nothing was learned in that run; another one may know
+                continue
             wanted = measured if setting is None else replace(setting, max_iter=measured.max_iter)
-            moved = transferred_range(found.range, measured, wanted)
+            moved = transferred_range(found, measured, wanted)
             told = tuple(assumptions(measured, wanted))
-            return StoredRange(moved, found.range, found.source, stored, measured, all_parts, told, found.test)
+            return StoredRange(moved, found, source.name, stored, measured, all_parts, told, source.test)
     return None
 
 
-class _Found(NamedTuple):
-    """A range as something found it."""
+class _Source(NamedTuple):
+    """What may know a range, which `read` gives; it raises RunError where nothing was learned."""
 
-    source: str
+    name: str
     setting: Setting
-    range: RateRange
+    read: Callable[[], RateRange]
     test: StoredRangeTest | None = None
 
     @property
     def is_scan(self) -> bool:
-        """Whether constant rates found it. Smith's sweep is short by design, and steps back for what that costs."""
+        """Whether constant rates are its way. Smith's sweep is short by design, and steps back for what that costs."""
         return self.test is None or self.test.method == "fix"
 
 
-def _of_range_tests(database: Database, task: int) -> Iterator[_Found]:
-    """What a task's range tests found, the newest first."""
+def _of_range_tests(database: Database, task: int) -> Iterator[_Source]:
+    """A task's range tests, the newest first."""
     for number, test in stored_range_tests(database, task).items():
         if test.held is not False:
-            found = RateRange(test.low.value, test.suggestion.value, test.high.value)
-            yield _Found(f"range test {number}", test.setting, found, test)
+            rates = (test.low.value, test.suggestion.value, test.high.value)
+            yield _Source(f"range test {number}", test.setting, partial(RateRange, *rates), test)
 
 
-def _of_runs(database: Database, task: int, dataset: DatasetInfo, protocol: Protocol | None) -> Iterator[_Found]:
-    """What the range stages of a task's runs found, the longest first, of equals the newest."""
-    for (run, steered, setting), trials in _scans(range_trials(database, task)):
-        if protocol not in (None, steered):
-            continue
-        size = dataset.test_size if steered is Protocol.PAPER else dataset.validation_size
-        untrained = Untrained(
-            median(trial.untrained for trial in trials), max(trial.examples for trial in trials) or size
-        )
-        source = f"run {run}" + (" (steered on the test set)" if steered is Protocol.PAPER else "")
-        with contextlib.suppress(RunError):  # nothing was learned in that run; another one may know
-            yield _Found(source, setting, fix_range(_by_rate(trials), dataset.class_count, untrained))
+def _of_runs(database: Database, task: int, dataset: DatasetInfo, protocol: Protocol | None) -> Iterator[_Source]:
+    """The range stages of a task's runs, the longest first, of equals the newest."""
+    for scan in range_scans(database, task):
+        if protocol in (None, scan.protocol):
+            name = f"run {scan.run}" + (" (steered on the test set)" if scan.protocol is Protocol.PAPER else "")
+            yield _Source(name, scan.setting, partial(_range_of, database, scan, dataset))
+
+
+def _range_of(database: Database, scan: RangeScan, dataset: DatasetInfo) -> RateRange:
+    """The range that a scan's trials show. Raises RunError where none learned anything."""
+    trials = range_trials(database, scan)
+    top1: dict[float, list[float]] = defaultdict(list)
+    for trial in trials:
+        top1[trial.rate].append(trial.top1)
+    accuracy = {rate: fmean(values) for rate, values in top1.items()}
+    first = [trial.untrained for trial in trials if not math.isnan(trial.untrained)]
+    size = dataset.test_size if scan.protocol is Protocol.PAPER else dataset.validation_size
+    examples = max(trial.examples for trial in trials) or size
+    return fix_range(accuracy, dataset.class_count, Untrained(median(first) if first else math.nan, examples))
 
 
 def _without_length(asked: Setting | None, stored: Setting) -> dict[str, float]:
@@ -297,19 +308,3 @@ def _recommendation(average: Average, score: float, basis: Basis, setting: Setti
         return Recommendation(measured, measured, score, average, basis, ())
     policy = transferred(measured, basis.setting, setting)
     return Recommendation(policy, measured, score, average, basis, tuple(assumptions(basis.setting, setting)))
-
-
-def _scans(trials: Sequence[RangeTrial]) -> list[tuple[tuple[int, Protocol, Setting], list[RangeTrial]]]:
-    """(run, protocol, setting) and the trials of each range stage, the longest first, of equals the newest."""
-    scans: dict[tuple[int, Protocol, Setting], list[RangeTrial]] = defaultdict(list)
-    for trial in trials:
-        scans[trial.run, trial.protocol, trial.setting].append(trial)
-    return sorted(scans.items(), key=lambda scan: (-scan[0][2].max_iter, -scan[0][0]))
-
-
-def _by_rate(trials: Sequence[RangeTrial]) -> dict[float, float]:
-    """Rate -> mean Top-1."""
-    top1: dict[float, list[float]] = defaultdict(list)
-    for trial in trials:
-        top1[trial.rate].append(trial.top1)
-    return {rate: fmean(values) for rate, values in top1.items()}

@@ -9,7 +9,7 @@ from typing import Any
 from lrpolicy.database import rows, statements
 from lrpolicy.database.driver import Connection
 from lrpolicy.database.store import Database
-from lrpolicy.database.stored import Average, Comparable, RangeTrial, Setting
+from lrpolicy.database.stored import Average, Comparable, RangeScan, RangeTrial, Setting
 from lrpolicy.records import Protocol, Task
 
 # At most so many policies of one table are compared, those with the highest Top-1.
@@ -89,20 +89,28 @@ _SELECT_AVERAGES = f"""
     ORDER BY diverged, top1 DESC, policy_id
     LIMIT {MOST_POLICIES}"""
 
-_SELECT_RANGE_TRIALS = f"""
-    SELECT run_id, protocol, base_lr, CASE status WHEN 'completed' THEN learned END, untrained, examples,
-           {", ".join(f"trial.{name}" for name in _SETTING)}
+_OF_THE_SCAN = "stage = 'range' AND status IN ('completed', 'diverged') AND name = 'fixed' AND parameter_count = 1"
+
+_SELECT_RANGE_SCANS = f"""
+    SELECT DISTINCT run_id, protocol, {", ".join(f"trial.{name}" for name in _SETTING)}
     FROM lrpolicy.run
     JOIN lrpolicy.trial ON run_id = run.id
+    JOIN lrpolicy.policy ON policy.id = policy_id
+    WHERE task_id = %s AND {_OF_THE_SCAN}
+    ORDER BY trial.max_iter DESC, run_id DESC"""
+
+_SELECT_RANGE_TRIALS = f"""
+    SELECT base_lr, CASE status WHEN 'completed' THEN learned END, untrained, examples
+    FROM lrpolicy.trial
     JOIN lrpolicy.policy ON policy.id = policy_id
     CROSS JOIN LATERAL (
         SELECT max(top1) FILTER (WHERE iteration > 0 AND top1 <> 'NaN') AS learned,
                max(top1) FILTER (WHERE iteration = 0) AS untrained, COALESCE(max(example_count), 0) AS examples
         FROM lrpolicy.measurement WHERE trial_id = trial.id AND split = best_split
     ) AS seen
-    WHERE task_id = %s AND stage = 'range' AND status IN ('completed', 'diverged')
-      AND name = 'fixed' AND parameter_count = 1
-    ORDER BY run_id DESC, base_lr, trial.seed"""
+    WHERE run_id = %(run)s AND protocol = %(protocol)s AND {_OF_THE_SCAN}
+      AND ({", ".join(f"trial.{name}" for name in _SETTING)}) = ({", ".join(f"%({name})s" for name in _SETTING)})
+    ORDER BY base_lr, trial.seed"""
 
 
 def stored_tasks(database: Database) -> dict[int, Task]:
@@ -136,13 +144,18 @@ def averages(database: Database, group: Comparable, target: float | None = None)
     return database.transact(work)
 
 
-def range_trials(database: Database, task: int) -> list[RangeTrial]:
-    """The finished trials with a fixed rate of the range stages of a task's runs, the newest run first."""
-    found = database.transact(lambda c: c.execute(_SELECT_RANGE_TRIALS, [task]).fetchall())
-    return [
-        RangeTrial(run, Protocol(protocol), rate, _number(top1), _number(untrained), examples, Setting(*setting))
-        for run, protocol, rate, top1, untrained, examples, *setting in found
-    ]
+def range_scans(database: Database, task: int) -> list[RangeScan]:
+    """The range stages of a task's runs, those with the longest trials first, of equals the newest."""
+    found = database.transact(lambda c: c.execute(_SELECT_RANGE_SCANS, [task]).fetchall())
+    return [RangeScan(run, Protocol(protocol), Setting(*setting)) for run, protocol, *setting in found]
+
+
+def range_trials(database: Database, scan: RangeScan) -> list[RangeTrial]:
+    """The finished trials of a range stage, by rate."""
+    wanted = {"run": scan.run, "protocol": str(scan.protocol)}
+    wanted |= dict(zip(_SETTING, astuple(scan.setting), strict=True))
+    found = database.transact(lambda c: c.execute(_SELECT_RANGE_TRIALS, wanted).fetchall())
+    return [RangeTrial(rate, _number(top1), _number(first), examples) for rate, top1, first, examples in found]
 
 
 def _comparable(row: tuple[Any, ...]) -> Comparable:

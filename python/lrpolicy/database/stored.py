@@ -112,20 +112,26 @@ class Average:
 
 
 @dataclass(frozen=True, slots=True)
+class RangeScan:
+    """The range stage of a run: trials with fixed rates in one setting. `protocol` says which split they show."""
+
+    run: int
+    protocol: Protocol
+    setting: Setting
+
+
+@dataclass(frozen=True, slots=True)
 class RangeTrial:
-    """A trial with a fixed rate of some run's range stage, measured on the split that steers (`examples` of them).
+    """A trial of a range stage, measured on the split that steers (`examples` of them; 0: not known).
 
     `top1` is the best one after the first update, NaN where it diverged; `untrained` that before it, NaN where nobody
     measured it.
     """
 
-    run: int
-    protocol: Protocol
     rate: float
     top1: float
     untrained: float
     examples: int
-    setting: Setting
 
 
 class Uncertain(NamedTuple):

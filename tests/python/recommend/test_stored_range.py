@@ -75,6 +75,8 @@ def test_untrained_nets_and_what_diverged_give_no_range(results: Database) -> No
     for rate, top1 in {0.1: [0.3, 0.28], 0.01: [0.3, 0.2], 0.001: [0.3, 0.97, math.nan]}.items():
         store(results, run, spec({"lr_policy": "fixed", "base_lr": rate}, 1, "range"), top1, start=0)
     assert stored_range(results, TASK, SETTING) is None
+    store(results, run, spec({"lr_policy": "fixed", "base_lr": 0.0001}, 1, "range"), [math.nan])  # measured nothing
+    assert stored_range(results, TASK, SETTING) is None
     store(results, run, spec({"lr_policy": "fixed", "base_lr": 0.02}, 1, "range"), [0.3, 0.35], start=0)
     found = stored_range(results, TASK, SETTING)
     assert found is not None and found.range == RateRange(0.02, 0.02, 0.02)
