@@ -24,9 +24,9 @@ from lrpolicy.verdict import Standing, Verdict
 _SECURITY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _METRICS = (
     "Means over seeds ± standard deviation, on the split that chose unless it says test. AC, CD and CDAC: the mean "
-    "confidence of the correct answers, its deviation, and its deviation across classes. LD: this loss - train "
-    "loss. #Iter: iterations to the best accuracy. #Param: numbers that the policy sets. P: how often the policy wins "
-    "(or stands on the front) when the seeds are drawn again."
+    "confidence of the correct answers, its deviation, and its deviation across classes. LD: this loss - that of the "
+    "last 20 updates, a dash where the net trains with another loss. #Iter: iterations to the best accuracy. #Param: "
+    "numbers that the policy sets. P: how often the policy wins (or stands on the front) when seeds are drawn again."
 )
 
 
