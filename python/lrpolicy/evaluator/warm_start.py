@@ -11,6 +11,7 @@ from lrpolicy.database import Database, Setting
 from lrpolicy.evaluator.evaluator import iterations_per_epoch
 from lrpolicy.evaluator.plan import Plan, scan_iterations
 from lrpolicy.goals import Goal
+from lrpolicy.range_test.fix_scan import LEAST_SHARE
 from lrpolicy.recommend import Basis, StoredRange, distance_text, final_tables, stored_range
 from lrpolicy.records import Protocol, Task
 
@@ -50,13 +51,15 @@ def known_range(
 
 
 def known_leaders(database: Database, task: Task, setting: Setting, goal: Goal) -> Leaders | None:
-    """`fixed` and the four functions that led the nearest ranking under the goal.
+    """`fixed` and the four functions that led the nearest ranking under the goal of trainings not much shorter.
 
     None where no near task has a ranking of more functions than these: nothing could be left out with a reason.
     """
     for basis, policies in final_tables(database, task, setting, goal):
         if basis.distance > NEAR_ENOUGH:
             return None
+        if basis.setting.max_iter < LEAST_SHARE * setting.max_iter:
+            continue
         ranked = list(dict.fromkeys(policy.name for policy in policies))
         others = [name for name in ranked if name != "fixed"]
         if len(others) > _LEADERS:

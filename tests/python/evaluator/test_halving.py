@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from lrpolicy import zoo
 from lrpolicy.database import connect
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.errors import InputError, RunError
-from lrpolicy.evaluator import Budget, Evaluator, Plan, Planned, StageStarted, expected
+from lrpolicy.evaluator import Budget, Evaluator, Plan, Planned, StageStarted, expected, known_leaders, setting_of
 from lrpolicy.executors.base import Finished
 from lrpolicy.executors.sequential import SequentialExecutor
 from lrpolicy.goals import find_goal
@@ -132,6 +133,14 @@ def test_under_another_goal_the_best_ranks_go_on(database):
     best = [row.policy for row in evaluator.ranking("search", 60) if row.is_sound][:13]
     went_on = {(row.policy.name, place_of(row.policy, 180)) for row in evaluator.ranking("search", 180)}
     assert {(policy.name, place_of(policy, 60)) for policy in best} == went_on
+
+
+def test_leaders_of_much_shorter_trainings_tell_nothing(database):
+    evaluator = evaluator_of(database, Plan(ALL, max_iter=540, seeds=1, range=RANGE))
+    run_to_the_end(evaluator)
+    for max_iter, known in {540: True, 1620: True, 1621: False}.items():
+        setting = replace(setting_of(evaluator.job), max_iter=max_iter)
+        assert (known_leaders(database, evaluator.task, setting, find_goal("accuracy")) is not None) == known
 
 
 def test_what_diverges_is_never_promoted(database):
