@@ -1,6 +1,6 @@
 """Schedulers of torch.optim: what a step costs, and what TLR and ASLR cost a training (goals G7 and G4).
 
-    python benchmarks/bench_schedulers.py [--rounds 30] [--windows 12] [--threads 1] [--net TEXT] [--json FILE]
+    python benchmarks/bench_schedulers.py [--rounds 30] [--windows 5] [--threads 1] [--net TEXT] [--json FILE]
 
 Contenders run in turn, round after round, in one process; minimum and median are printed. Of an epoch a third is run,
 one window of TLR, and measured in seconds of the processor, which other programs disturb less. What a scheduler costs
@@ -256,7 +256,7 @@ def within_rounds(times: Times, shares: Times) -> Callable[[str, Times], str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--windows", type=int, default=12, help="thirds of an epoch, of each kind for each net")
+    parser.add_argument("--windows", type=int, default=5, help="thirds of an epoch, of each kind for each net")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--net", default="", help="only the nets whose name has this in it, and no single steps")
     parser.add_argument("--json", type=Path, help="write every time, in seconds, to this file")
