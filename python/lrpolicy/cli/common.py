@@ -116,6 +116,8 @@ def progress_bar(*columns: str) -> Progress:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     screen = Console(stderr=True)
+    if not screen.is_terminal:
+        screen.is_interactive = True  # else rich before 14.3 ends a bar that shows nothing with an empty line
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
