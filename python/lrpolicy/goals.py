@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from lrpolicy.errors import InputError, did_you_mean
 
@@ -83,6 +83,12 @@ class Goal:
             return means["top1"]
         scores = self.score_of(means, self.target)
         return np.where(np.isnan(scores) | np.isnan(means["top1"]), np.inf, scores)
+
+
+def rounded(means: ArrayLike) -> Floats:
+    """Means as they are compared: equal hits, spread otherwise over the seeds, may differ in the last bit."""
+    with np.errstate(over="ignore"):
+        return np.round(np.asarray(means, dtype=np.float64), 12)
 
 
 def find_goal(name: str, target: float | None = None) -> Goal:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrpolicy.errors import RunError
-from lrpolicy.goals import COLUMNS, Goal, find_goal
+from lrpolicy.goals import COLUMNS, Goal, find_goal, rounded
 from lrpolicy.records import Measurement, TrialOutcome, TrialSpec, TrialStatus
 from lrpolicy.stateful import AnyPolicy, policy_from_dict
 
@@ -106,7 +106,7 @@ class RankedPolicy:
 # What decides between equal scores, in this order; after these, the name.
 TIE_BREAKS: Mapping[str, Callable[[RankedPolicy], float]] = MappingProxyType(
     {
-        "the higher mean Top-1": lambda row: -row.selection.top1.mean,
+        "the higher mean Top-1": lambda row: -float(rounded(row.selection.top1.mean)),
         "fewer iterations to its best": lambda row: row.iterations_at_best.mean,
         "the smaller loss difference": lambda row: row.selection.loss_difference.mean,
     }
@@ -147,9 +147,9 @@ def check_winner(ranking: Sequence[RankedPolicy], more: str = "") -> None:
 
 
 def means_of(rows: Sequence[RankedPolicy]) -> dict[str, NDArray[np.float64]]:
-    """Column name -> the mean of each row [rows], for the columns that all rows know."""
+    """Column name -> the mean of each row [rows], rounded to be compared, for the columns that all rows know."""
     known = [name for name in COLUMNS if all(name in row.columns for row in rows)]
-    return {name: np.array([row.columns[name].mean for row in rows], dtype=np.float64) for name in known}
+    return {name: rounded([row.columns[name].mean for row in rows]) for name in known}
 
 
 def _row(policy: AnyPolicy, results: Sequence[Result], target: float | None) -> RankedPolicy:

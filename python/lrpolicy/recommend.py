@@ -16,14 +16,12 @@ from functools import partial
 from statistics import fmean, median
 from typing import NamedTuple
 
-import numpy as np
-
 from lrpolicy.database import Database, Setting
 from lrpolicy.database.range_tests import stored_range_tests
 from lrpolicy.database.recommend import averages, comparables, range_scans, range_trials, stored_tasks
 from lrpolicy.database.stored import Average, Comparable, RangeScan, StoredRangeTest
 from lrpolicy.errors import InputError, RunError
-from lrpolicy.goals import COLUMNS, Goal, find_goal
+from lrpolicy.goals import COLUMNS, Goal, find_goal, rounded
 from lrpolicy.range_test.fix_scan import LEAST_SHARE, Untrained, fix_range, trial_length
 from lrpolicy.records import DatasetInfo, Protocol, Task
 from lrpolicy.search import RateRange
@@ -291,14 +289,14 @@ def _in_order(found: Iterable[Average], goal: Goal) -> Iterator[tuple[Average, f
     if not sound:
         return
     names = [name for name in COLUMNS if name in sound[0].columns]
-    scores = goal.score({name: np.array([average.columns[name] for average in sound]) for name in names})
+    scores = goal.score({name: rounded([average.columns[name] for average in sound]) for name in names})
     rows = [(average, float(score)) for average, score in zip(sound, scores, strict=True) if math.isfinite(score)]
     yield from sorted(rows, key=lambda row: (row[1], *_tie_breaks(row[0])))
 
 
 def _tie_breaks(average: Average) -> tuple[float | str, ...]:
     columns = average.columns
-    keys = (-columns["top1"], columns["iterations"], columns["loss_difference"])
+    keys = (-float(rounded(columns["top1"])), columns["iterations"], columns["loss_difference"])
     return (*(math.inf if math.isnan(key) else key for key in keys), str(average.policy))
 
 

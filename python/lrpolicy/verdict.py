@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lrpolicy.confidence import COVERAGE, RESAMPLES, interval, resampled_means, share_of_wins
-from lrpolicy.goals import Goal
+from lrpolicy.goals import Goal, rounded
 from lrpolicy.ranking import TIE_BREAKS, RankedPolicy, means_of, sort_key
 
 _BATCH = 1000
@@ -85,7 +85,7 @@ def _probabilities(
     while drawn < resamples:  # in batches: a score may compare every pair of policies
         count = min(_BATCH, resamples - drawn)
         means = np.stack([resampled_means(table, rng, count) for table in tables], axis=-1)
-        means = np.round(means, 12)  # the same values drawn in another order may differ in the last bit
+        means = rounded(means)
         scores = goal.score({name: means[:, column] for column, name in enumerate(names)})
         shares += count * share_of_wins(scores, split=goal.one_best)
         drawn += count
@@ -123,10 +123,12 @@ def _within_the_seeds(ranking: Sequence[RankedPolicy], goal: Goal) -> list[Tie]:
     measure = goal.measure
 
     def is_close(first: RankedPolicy, row: RankedPolicy) -> bool:
-        return _gap(first, row, measure) < _pooled(first, row, measure)
+        return row.score == first.score or _gap(first, row, measure) < _pooled(first, row, measure)
 
     sentences = []
     for run in _runs(ranking, is_close):
+        if not _gap(run[0], run[-1], measure) < _pooled(run[0], run[-1], measure):
+            continue  # equal to the last bit: `_equal_scores` says it
         gap, noise = (goal.difference(f(run[0], run[-1], measure)) for f in (_gap, _pooled))
         between = f"{gap} between {run[0].rank} and {run[-1].rank}, {noise} (standard deviation) between seeds"
         sentences.append(Tie(run[0].rank, f"{_ranks(run)} differ by less than their seeds do: {between}."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -75,6 +76,24 @@ def test_policies_closer_than_their_seeds_are_named_with_the_numbers() -> None:
     assert tie.words == (
         "1 and 2 differ by less than their seeds do: 0.33 points between 1 and 2, "
         f"{100 * noise:.2f} points (standard deviation) between seeds."
+    )
+
+
+def test_equal_policies_do_not_hide_that_the_next_is_close_too() -> None:
+    found = verdict([0.97, 0.97, 0.97], [0.97, 0.97, 0.97], [0.97, 0.95, 0.98])
+    assert found.words()[0].startswith("1 to 3 differ by less than their seeds do: 0.33 points between 1 and 3")
+
+
+def test_hits_spread_otherwise_over_the_seeds_have_the_same_score() -> None:
+    spread, even = (173 + 8, 173 + 8, 173 - 16), (173, 173, 173)  # of 1000, whose means differ in the last bit
+    assert fmean(hits / 1000 for hits in spread) > fmean(hits / 1000 for hits in even)
+    trials = [trial(POLICIES[0], seed, hits / 1000, iteration=200) for seed, hits in enumerate(spread)]
+    trials += [trial(POLICIES[1], seed, hits / 1000, iteration=100) for seed, hits in enumerate(even)]
+    for goal in map(find_goal, ("accuracy", "pareto")):
+        assert [row.policy for row in rank(trials, goal)] == [POLICIES[1], POLICIES[0]]
+    found = judge(rank(trials), ACCURACY, np.random.default_rng(0))
+    assert "1 and 2 have the same score (Top-1 17.30 %); fewer iterations to its best decided their order." in (
+        found.words()
     )
 
 
