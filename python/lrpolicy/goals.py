@@ -88,7 +88,7 @@ class Goal:
 def rounded(means: ArrayLike) -> Floats:
     """Means as they are compared: equal hits, spread otherwise over the seeds, may differ in the last bit."""
     with np.errstate(over="ignore"):
-        return np.round(np.asarray(means, dtype=np.float64), 12)
+        return np.asarray(np.round(np.asarray(means, dtype=np.float64), 12), dtype=np.float64)
 
 
 def find_goal(name: str, target: float | None = None) -> Goal:

@@ -131,13 +131,17 @@ class ResultsFile:
         try:
             with gzip.GzipFile(self.path, "rb") as file:
                 yield file
-        except gzip.BadGzipFile:
-            raise self._foreign("it is no gzip file") from None
-        except (EOFError, zlib.error) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            if not self._begins_as_gzip():
+                raise self._foreign("it is no gzip file") from None
             rule = "the file is cut short or damaged"
             raise InputError(rule, where=str(self.path), got=error, remedy=_DAMAGED) from None
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror or error}", where=str(self.path)) from None
+
+    def _begins_as_gzip(self) -> bool:
+        with self.path.open("rb") as file:
+            return file.read(2) == b"\x1f\x8b"
 
     def _line(self, file: gzip.GzipFile, longest: int) -> bytes:
         line = file.readline(longest + 1)
