@@ -22,15 +22,21 @@ _waiting: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("_waiting", de
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield the path of a temporary file beside `path` that takes its place when the block ends well.
 
+    A link stays: it is what it names that is replaced.
+
     Raises:
-        InputError: the folder does not exist, or `path` is one.
+        InputError: the folder does not exist, or `path` is one, or a device or pipe, which nothing may replace.
         RunError: the file cannot be written, as on a full disk; nothing is left behind and an old file stays.
     """
     path = Path(path)
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     if not path.parent.is_dir():
         raise InputError("no such folder", where=str(path.parent), remedy=f"it is needed to write {path.name}")
     if path.is_dir():
         raise InputError("this is a folder; a file name is needed", where=str(path))
+    if path.exists() and not path.is_file():
+        raise InputError("this is a device or a pipe; a file name is needed", where=str(path))
     temporary: Path | None = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
