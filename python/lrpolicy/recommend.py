@@ -213,7 +213,7 @@ def _of_runs(database: Database, task: int, dataset: DatasetInfo, protocol: Prot
 
 def _range_of(database: Database, scan: RangeScan, dataset: DatasetInfo) -> RateRange:
     """The range that a scan's trials show. Raises RunError where none learned anything."""
-    trials = range_trials(database, scan)
+    trials = range_trials(database, scan, dataset.class_count)
     top1: dict[float, list[float]] = defaultdict(list)
     for trial in trials:
         top1[trial.rate].append(trial.top1)
@@ -221,7 +221,9 @@ def _range_of(database: Database, scan: RangeScan, dataset: DatasetInfo) -> Rate
     first = [trial.untrained for trial in trials if not math.isnan(trial.untrained)]
     size = dataset.test_size if scan.protocol is Protocol.PAPER else dataset.validation_size
     examples = max(trial.examples for trial in trials) or size
-    return fix_range(accuracy, dataset.class_count, Untrained(median(first) if first else math.nan, examples))
+    constant = max(trial.of_one_class for trial in trials)
+    untrained = Untrained(median(first) if first else math.nan, examples, constant)
+    return fix_range(accuracy, dataset.class_count, untrained)
 
 
 def _without_length(asked: Setting | None, stored: Setting) -> dict[str, float]:

@@ -100,12 +100,13 @@ _SELECT_RANGE_SCANS = f"""
     ORDER BY trial.max_iter DESC, run_id DESC"""
 
 _SELECT_RANGE_TRIALS = f"""
-    SELECT base_lr, CASE status WHEN 'completed' THEN learned END, untrained, examples
+    SELECT base_lr, CASE status WHEN 'completed' THEN learned END, untrained, examples, of_one_class
     FROM lrpolicy.trial
     JOIN lrpolicy.policy ON policy.id = policy_id
     CROSS JOIN LATERAL (
         SELECT max(top1) FILTER (WHERE iteration > 0 AND top1 <> 'NaN') AS learned,
-               max(top1) FILTER (WHERE iteration = 0) AS untrained, COALESCE(max(example_count), 0) AS examples
+               max(top1) FILTER (WHERE iteration = 0) AS untrained, COALESCE(max(example_count), 0) AS examples,
+               COALESCE(max(top1) FILTER (WHERE classes_without_hit = %(classes)s - 1), 0) AS of_one_class
         FROM lrpolicy.measurement WHERE trial_id = trial.id AND split = best_split
     ) AS seen
     WHERE run_id = %(run)s AND protocol = %(protocol)s AND {_OF_THE_SCAN}
@@ -150,12 +151,12 @@ def range_scans(database: Database, task: int) -> list[RangeScan]:
     return [RangeScan(run, Protocol(protocol), Setting(*setting)) for run, protocol, *setting in found]
 
 
-def range_trials(database: Database, scan: RangeScan) -> list[RangeTrial]:
+def range_trials(database: Database, scan: RangeScan, class_count: int) -> list[RangeTrial]:
     """The finished trials of a range stage, by rate."""
-    wanted = {"run": scan.run, "protocol": str(scan.protocol)}
+    wanted = {"run": scan.run, "protocol": str(scan.protocol), "classes": class_count}
     wanted |= dict(zip(_SETTING, astuple(scan.setting), strict=True))
     found = database.transact(lambda c: c.execute(_SELECT_RANGE_TRIALS, wanted).fetchall())
-    return [RangeTrial(rate, _number(top1), _number(first), examples) for rate, top1, first, examples in found]
+    return [RangeTrial(rate, _number(top1), _number(first), *counts) for rate, top1, first, *counts in found]
 
 
 def _comparable(row: tuple[Any, ...]) -> Comparable:

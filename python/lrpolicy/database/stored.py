@@ -125,13 +125,14 @@ class RangeTrial:
     """A trial of a range stage, measured on the split that steers (`examples` of them; 0: not known).
 
     `top1` is the best one after the first update, NaN where it diverged; `untrained` that before it, NaN where nobody
-    measured it.
+    measured it; `of_one_class` the best while no other class was hit, 0 for none.
     """
 
     rate: float
     top1: float
     untrained: float
     examples: int
+    of_one_class: float
 
 
 class Uncertain(NamedTuple):

@@ -185,7 +185,8 @@ class Evaluator:
         if not all(map(math.isnan, reached.values())):
             reached |= yield from self._try_rates(finer_rates(reached))
         seen = (m for trial in self._stages.results("range") for m in self._measured(trial.id))
-        return fix_range(reached, self.task.dataset.class_count, Untrained.of(seen, self._split_size))
+        classes = self.task.dataset.class_count
+        return fix_range(reached, classes, Untrained.of(seen, classes, self._split_size))
 
     def _try_rates(self, rates: Iterable[float]) -> Generator[Step, None, dict[float, float]]:
         """Rate -> best Top-1 of its range trial after its first update, NaN where it diverged; failed are left out."""

@@ -98,9 +98,13 @@ class FixTest:
     def _medians(self, found: dict[float, list[Training]]) -> dict[float, float]:
         return _medians(self._accuracies(found, max(self.budgets)))
 
+    def _untrained(self, found: dict[float, list[Training]]) -> Untrained:
+        seen = (m for trainings in found.values() for training in trainings for m in training.measurements)
+        return Untrained.of(seen, self.class_count)
+
     def _judge(self, found: dict[float, list[Training]]) -> RangeTestResult:
         longest = self._accuracies(found, max(self.budgets))
-        untrained = _untrained(found)
+        untrained = self._untrained(found)
         interval = fix_range(_medians(longest), self.class_count, untrained)
 
         def of_seeds(drawn: NDArray[np.int64]) -> tuple[float, ...]:
@@ -134,7 +138,7 @@ class FixTest:
             after = f"after {budget} epoch{'s' * (budget > 1)}"
             try:
                 medians = _medians(self._accuracies(found, budget))
-                shorter = fix_range(medians, self.class_count, _untrained(found))
+                shorter = fix_range(medians, self.class_count, self._untrained(found))
             except RunError:
                 notes.append(f"{after} no rate had learned anything yet")
                 continue
@@ -143,10 +147,6 @@ class FixTest:
                     f"{after} the interval was [{shorter.low:g}, {shorter.high:g}], the best rate {shorter.best:g}"
                 )
         return notes
-
-
-def _untrained(found: dict[float, list[Training]]) -> Untrained:
-    return Untrained.of(m for trainings in found.values() for training in trainings for m in training.measurements)
 
 
 def _medians(accuracies: Accuracies) -> dict[float, float]:

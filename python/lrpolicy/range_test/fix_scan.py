@@ -29,25 +29,30 @@ LEAST_SHARE = 1 / 3
 
 class Untrained(NamedTuple):
     """The net before its first update: its Top-1 (NaN: not measured), and on how many examples each Top-1 of the scan
-    was measured (0: not known).
+    was measured (0: not known). `constant` is the best Top-1 seen of a net that was right in one class alone: what a
+    net has that always answers the most frequent class (0: not seen).
     """
 
     top1: float = math.nan
     examples: int = 0
+    constant: float = 0.0
 
     @classmethod
-    def of(cls, measurements: Iterable[Measurement], examples: int = 0) -> Untrained:
+    def of(cls, measurements: Iterable[Measurement], class_count: int, examples: int = 0) -> Untrained:
         """What the measurements of a scan's trials say, the median over them; `examples` where they do not know."""
         seen = list(measurements)
         first = [measurement.evaluation.top1 for measurement in seen if measurement.iteration == 0]
         counts = [measurement.evaluation.example_count for measurement in seen]
-        return cls(median(first) if first else math.nan, max(counts, default=0) or examples)
+        of_one_class = (m.evaluation.top1 for m in seen if m.evaluation.classes_without_hit == class_count - 1)
+        return cls(
+            median(first) if first else math.nan, max(counts, default=0) or examples, max(of_one_class, default=0.0)
+        )
 
     def least_learned(self, chance: float) -> float:
         """The Top-1 from which on something has been learned."""
         level = chance if math.isnan(self.top1) else max(chance, self.top1)
         deviation = math.sqrt(level * (1.0 - level) / self.examples) if self.examples else 0.0
-        return level + max(LEAST_GAIN, LEAST_SIGNIFICANCE * deviation)
+        return min(1.0, level + max(LEAST_GAIN, LEAST_SIGNIFICANCE * deviation))
 
 
 def learned_top1(measurements: Iterable[Measurement], within: float = math.inf) -> float:
@@ -71,7 +76,7 @@ def coarse_rates() -> tuple[float, ...]:
 def finer_rates(accuracy: Mapping[float, float]) -> tuple[float, ...]:
     """Rates half a decade around the best one and above the highest good one, not tried yet.
 
-    `accuracy` maps a rate to the best validation Top-1 in [0, 1] that it reached, NaN where the training diverged.
+    `accuracy` maps a rate to the best Top-1 in [0, 1] that it reached, NaN where the training diverged.
     """
     best = _best(accuracy)
     highest = max(rate for rate in accuracy if _is_good(accuracy, rate, chance=0.0))
@@ -99,7 +104,7 @@ def fix_range(
     Raises:
         RunError: no rate learned anything; the message lists what was tried.
     """
-    chance = 1.0 / class_count
+    chance = max(1.0 / class_count, untrained.constant)
     best = _best(accuracy)
     least = untrained.least_learned(chance)
     if not accuracy[best] >= least:
@@ -107,7 +112,7 @@ def fix_range(
         raise RunError(
             "no fixed rate learns anything: "
             + ", ".join(f"{rate:g} -> {_percent(value)}" for rate, value in sorted(accuracy.items()))
-            + f" validation Top-1 (chance is {_percent(chance)}{before}; below {_percent(least)} it may be luck); "
+            + f" Top-1 (chance is {_percent(chance)}{before}; below {_percent(least)} it may be luck); "
             "train longer, or check the net and its data"
         )
     rates = sorted(accuracy)

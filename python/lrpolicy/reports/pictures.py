@@ -169,7 +169,8 @@ def _good_range(found: RunResults, scan: dict[int, dict[float, float]]) -> tuple
     line = scan[max(scan)]
     try:
         seen = (m for trial in found.of_stage("range") for m in found.measurements.get(trial.id, ()))
-        good = fix_range(line, found.run.task.dataset.class_count, Untrained.of(seen))
+        classes = found.run.task.dataset.class_count
+        good = fix_range(line, classes, Untrained.of(seen, classes))
     except (RunError, InputError):
         return None
     return (good.low, good.high) if good.low < good.high else None

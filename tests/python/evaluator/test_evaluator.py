@@ -74,7 +74,7 @@ def test_a_scan_in_which_everything_diverges_says_so(database, executor):
     task = FakeEngine().describe(job)
     run = database.start_run(task, {})
     evaluator = Evaluator(job, task, PLAN, executor, database, run, engine="support.fake_engine:DivergingEngine")
-    with pytest.raises(RunError, match=r"learns anything: 0\.0001 -> diverged, .*, 1 -> diverged validation"):
+    with pytest.raises(RunError, match=r"learns anything: 0\.0001 -> diverged, .*, 1 -> diverged Top-1"):
         list(evaluator.evaluate())
     assert len(database.trials(run=run)) == 5  # nothing says where finer rates should lie
 

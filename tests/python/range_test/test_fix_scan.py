@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 from math import nan
 
 import pytest
@@ -63,8 +64,22 @@ def test_a_rate_is_judged_after_its_first_update():
     assert learned_top1(trial) == 0.25
     assert learned_top1(trial, within=5) == 0.2
     assert math.isnan(learned_top1(trial[:1]))
-    assert Untrained.of([*trial, measured(0, 0.1), measured(0, 0.2)], 7) == Untrained(0.2, 100)
-    assert Untrained.of([], 7).examples == 7
+    assert Untrained.of([*trial, measured(0, 0.1), measured(0, 0.2)], 10, 7) == Untrained(0.2, 100)
+    assert Untrained.of([], 10, 7).examples == 7
+
+
+def test_a_net_that_always_answers_the_most_frequent_class_learned_nothing():
+    def answers(top1, classes_without_hit):
+        return replace(measured(9, top1), evaluation=replace(evaluation(top1), classes_without_hit=classes_without_hit))
+
+    constant = Untrained.of([answers(0.05, 1), answers(0.95, 1), answers(0.97, 0)], 2)
+    assert constant == Untrained(constant.top1, 100, 0.95)
+    with pytest.raises(RunError, match=r"0.01 -> 95.0 %, 0.1 -> 95.0 % Top-1 \(chance is 95.0 %; below 100.0 %"):
+        fix_range({0.1: 0.95, 0.01: 0.95}, 2, constant)
+    assert fix_range({0.1: 1.0, 0.01: 0.95}, 2, constant) == RateRange(0.1, 0.1, 0.1)
+    many = constant._replace(examples=100_000)
+    assert fix_range({0.1: 0.98, 0.01: 0.95}, 2, many) == RateRange(0.1, 0.1, 0.1)
+    assert fix_range({0.1: 0.98, 0.01: 0.95}, 2, many._replace(constant=0.0)) == RateRange(0.01, 0.1, 0.1)
 
 
 def test_of_equal_rates_the_largest_is_the_best_in_whatever_order_they_come():

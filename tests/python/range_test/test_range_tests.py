@@ -166,7 +166,7 @@ def test_the_scan_finds_the_same_region(executor, found):
 
 
 def test_a_scan_of_a_net_that_never_learns_finds_nothing(executor):
-    with pytest.raises(RunError, match=r" 13\.0 % validation Top-1 \(chance is 10\.0 %, the untrained net has 16"):
+    with pytest.raises(RunError, match=r" 13\.0 % Top-1 \(chance is 10\.0 %, the untrained net has 16"):
         FixTest(JOB, 5, 10, executor, seeds=(1, 2), engine="support.fake_engine:FrozenEngine").run()
 
 
