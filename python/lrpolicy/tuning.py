@@ -67,7 +67,9 @@ class TuningResult:
                 f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}"
                 for name, value in row.policy.parameters.items()
             )
-            lines.append(f"{row.rank:>2}  {100 * row.selection.top1.mean:6.2f} %  {row.policy.name:<9}  {setting}")
+            diverged = f"  ({row.diverged} of {len(row.seeds)} seeds diverged)" if row.diverged else ""
+            accuracy = f"{100 * row.selection.top1.mean:6.2f} %"
+            lines.append(f"{row.rank:>2}  {accuracy}  {row.policy.name:<9}  {setting}{diverged}")
         return "\n".join(lines)
 
 

@@ -162,7 +162,9 @@ def _ranks(run: Sequence[RankedPolicy]) -> str:
 
 
 def _caution(ranking: Sequence[RankedPolicy]) -> str:
-    """What few seeds do to the intervals; empty when there are enough."""
+    """What few seeds do to the intervals, or that no policy is sound; empty when there is nothing to be wary of."""
+    if ranking and all(row.diverged for row in ranking):
+        return "Every policy diverged with at least one seed: the means are those of the other seeds, and flatter."
     seeds = min((len(row.selection.top1.values) for row in ranking if row.is_sound), default=0)
     if seeds == 1:
         return "One seed says nothing about what another would give: no interval, no probability."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -42,6 +43,16 @@ def test_a_function_is_ranked_like_a_solver(database):
         900,
     )
     assert str(result).splitlines()[1].split()[:2] == ["1", f"{100 * result.ranking[0].selection.top1.mean:.2f}"]
+
+
+def test_the_table_says_what_diverged(database):
+    def falls_over_with_seed_3(schedule, trial):
+        if trial.seed == 3:
+            trial.report(1, math.nan, split="train")
+        pretend(schedule, trial)
+
+    result = lrpolicy.tune(falls_over_with_seed_3, **TASK, name="falls", policies="fixed", database=database)
+    assert str(result).endswith("(1 of 2 seeds diverged)")
 
 
 def test_the_next_run_starts_from_the_stored_range(database):

@@ -69,6 +69,15 @@ def test_what_diverged_is_never_the_best() -> None:
     assert [(s.row.policy, s.probability) for s in found.standings] == [(POLICIES[1], 1), (POLICIES[0], 0)]
 
 
+def test_a_ranking_of_what_diverged_says_so() -> None:
+    trials = [trial(policy, seed, 0.9) for policy in POLICIES[:2] for seed in range(2)]
+    diverged = [trial(policy, 2, 0, status=TrialStatus.DIVERGED) for policy in POLICIES[:2]]
+    every = judge(rank(trials + diverged), ACCURACY, np.random.default_rng(0))
+    assert every.caution.startswith("Every policy diverged")
+    one = judge(rank([*trials, diverged[0]]), ACCURACY, np.random.default_rng(0))
+    assert one.caution.startswith("With 2 seeds")
+
+
 def test_policies_closer_than_their_seeds_are_named_with_the_numbers() -> None:
     found = verdict([0.96, 0.98, 0.97], [0.97, 0.975, 0.955], [0.5, 0.51, 0.52])
     noise = math.hypot(np.std([0.96, 0.98, 0.97], ddof=1), np.std([0.97, 0.975, 0.955], ddof=1)) / math.sqrt(2)

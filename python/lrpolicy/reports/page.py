@@ -90,7 +90,7 @@ def _winner(found: RunResults, verdict: Verdict) -> Html:
     if not math.isnan(best.interval[0]):
         numbers.append(f"95 % interval {interval_text(best.interval, goal.measure)}")
         numbers.append(f"{goal.probability_heading} {probability_text(best.probability)}")
-    if found.protocol is Protocol.VALIDATION:
+    if found.protocol is Protocol.VALIDATION and best.row.test.top1.values:
         numbers.append(f"test Top-1 {percent(best.row.test.top1)} %")
     target = "" if goal.target is None else f" ({100 * goal.target:g} % Top-1)"
     rests = basis(found, [standing.row for standing in verdict.standings])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -177,6 +178,15 @@ def test_one_seed_claims_nothing() -> None:
     shown = words(written(stored_run(seeds=1)))
     assert "One seed says nothing about what another would give" in shown
     assert "95 % interval 9" not in shown
+
+
+def test_what_was_not_measured_on_the_test_set_is_not_mentioned() -> None:
+    found = stored_run()
+    trials = tuple(
+        replace(trial, outcome=trial.outcome and replace(trial.outcome, test=None)) for trial in found.trials
+    )
+    assert "test Top-1" in words(written(found))
+    assert "test Top-1" not in words(written(replace(found, trials=trials)))
 
 
 def test_pictures_are_written_beside_it(tmp_path: Path) -> None:
