@@ -128,8 +128,9 @@ def _robustness(means: Means, target: float | None) -> Floats:
     top1 = means["top1"]
     least = np.fmax.reduce(top1, axis=-1, keepdims=True) - NEAR_THE_BEST if target is None else target
     enough = top1 >= least
-    places = [_places(np.where(enough, means[name], np.inf)) for name in _ROBUSTNESS]
-    return np.where(enough, np.mean(places, axis=0), np.inf)
+    places = [_places(means[name], enough) for name in _ROBUSTNESS]
+    measured = ~np.all([np.isnan(means[name]) for name in _ROBUSTNESS], axis=0)
+    return np.where(enough & measured, np.mean(places, axis=0), np.inf)
 
 
 def _pareto(means: Means, _target: float | None) -> Floats:
@@ -140,11 +141,15 @@ def _pareto(means: Means, _target: float | None) -> Floats:
     return np.asarray((no_worse & better).sum(axis=-1), dtype=np.float64)
 
 
-def _places(values: Floats) -> Floats:
-    """Places from 1 along the last axis, the smallest first; equals share the mean of theirs, NaN comes last."""
+def _places(values: Floats, among: NDArray[np.bool_]) -> Floats:
+    """Places from 1 along the last axis `among` some, the smallest first; equals share the mean of theirs, NaN is last.
+
+    What stands elsewhere is no place.
+    """
     known = np.where(np.isnan(values), np.inf, values)
-    smaller = (_others(known) < _own(known)).sum(axis=-1)
-    equal = (_others(known) == _own(known)).sum(axis=-1)
+    rivals = among[..., None, :]
+    smaller = ((_others(known) < _own(known)) & rivals).sum(axis=-1)
+    equal = ((_others(known) == _own(known)) & rivals).sum(axis=-1)
     return np.asarray(smaller + (equal + 1) / 2, dtype=np.float64)
 
 
@@ -185,7 +190,7 @@ _ALL = (
         "mean place",
         _robustness,
         takes_target="may",
-        without="are not accurate enough to compare (see --target)",
+        without="are not accurate enough to compare (see --target), or have no LD, CD and CDAC",
     ),
     Goal(
         "pareto",

@@ -93,6 +93,14 @@ def test_one_seed_that_never_gets_there_puts_a_policy_behind_those_that_always_d
     assert rows[1].columns["iterations_to_target"].values == (10, math.inf)
 
 
+def test_places_count_only_the_accurate_and_nothing_measured_is_no_score() -> None:
+    table = means([(0.9, 1, 0.1, 0.1), (0.9, 1, 0.2, 0.3), (0.1, 1, 0.0, 0.2), (0.1, 1, 0.0, 0.0)])
+    unknown = np.full(4, np.nan)
+    without_ld = GOALS["robustness"].score(table | {"loss_difference": unknown})
+    assert without_ld.tolist() == [(1.5 + 1 + 2) / 3, (1.5 + 2 + 1) / 3, np.inf, np.inf]
+    assert np.isinf(GOALS["robustness"].score(table | dict.fromkeys(ROBUSTNESS, unknown))).all()
+
+
 def test_robustness_does_not_praise_a_net_that_learned_nothing() -> None:
     trials = [result(FAST, 1, {100: 0.95}, deviation=0.2), result(SLOW, 1, {100: 0.945}, deviation=0.1)]
     trials += [result(LATE, 1, {100: 0.1}, deviation=0.0)]
