@@ -85,7 +85,7 @@ def _winner(found: RunResults, verdict: Verdict) -> Html:
     best = verdict.standings[0]
     goal = verdict.goal
     numbers = [f"{found.split} Top-1 {percent(best.row.selection.top1)} %"]
-    if goal.measure != "top1":
+    if goal.measure != "top1" and math.isfinite(best.row.score):
         numbers.insert(0, goal.tell(best.row.score))
     if not math.isnan(best.interval[0]):
         numbers.append(f"95 % interval {interval_text(best.interval, goal.measure)}")

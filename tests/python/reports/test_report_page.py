@@ -167,6 +167,13 @@ def test_every_goal_has_its_page(goal: str, target: float | None) -> None:
     assert f">{verdict.goal.heading}</th>" in source
 
 
+def test_a_target_that_nobody_reached_has_no_number() -> None:
+    found = stored_run()
+    shown = words(written(found, verdict_of(found, "iterations", 1.0)))
+    assert "did not reach the target with every seed" in shown
+    assert "to target -" not in shown
+
+
 def test_top_shortens_the_table_and_says_so() -> None:
     source = written(stored_run(), top=1)
     ranking = source[source.index("<h2>Ranking") : source.index("<h2>Pictures")]
