@@ -43,15 +43,16 @@ def parameter_shapes(layer: Any, bottoms: Shapes) -> Shapes:
 def parameters(net: Any, shapes: Mapping[int, tuple[Shapes, Shapes]], where: Where | None = None) -> list[Parameter]:
     """All parameter blobs of a filtered net, layer by layer; `shapes` is what `infer` returned.
 
-    A blob whose `param { name }` has been seen before shares the first one's memory and multipliers; the ones that it
-    sets itself must agree (Caffe's Net::AppendParam).
+    A blob whose `param { name }` has been seen before shares the first one's memory. All of a name have the same
+    multipliers, whichever of them sets one; where several do, they must agree (Caffe's Net::AppendParam).
 
     Raises:
         InputError: more `param` blocks than blobs, shared blobs that do not fit, a rate for batch statistics, or a
             layer with weights that has the name of another.
     """
     found: list[Parameter] = []
-    owners: dict[str, tuple[Parameter, Any]] = {}
+    owners: dict[str, Parameter] = {}
+    named = _named_specs(net)
     for index, layer in enumerate(net.layer):
         blobs = parameter_shapes(layer, shapes[index][0])
         try:
@@ -59,9 +60,10 @@ def parameters(net: Any, shapes: Mapping[int, tuple[Shapes, Shapes]], where: Whe
                 raise misfit(layer, f"it has {len(blobs)} parameter blob(s)", f"{len(layer.param)} param blocks")
             for blob, shape in enumerate(blobs):
                 spec = layer.param[blob] if blob < len(layer.param) else ParamSpec()
-                own = Parameter(index, blob, shape, _lr_mult(layer, spec), spec.decay_mult, len(found))
-                owner, first = owners.setdefault(spec.name, (own, spec)) if spec.name else (own, spec)
-                _check_sharing(layer, spec, first, shape, owner)
+                common = named.get(spec.name, spec)
+                own = Parameter(index, blob, shape, _lr_mult(layer, common), common.decay_mult, len(found))
+                owner = owners.setdefault(spec.name, own) if spec.name else own
+                _check_sharing(layer, spec, common, shape, owner)
                 found.append(replace(owner, layer=index, blob=blob, shape=shape))
         except InputError as error:
             place = where(layer, "param") if where else None
@@ -77,6 +79,17 @@ def weight_count(found: list[Parameter]) -> int:
         for index, parameter in enumerate(found)
         if parameter.owner == index and parameter.lr_mult != 0
     )
+
+
+def _named_specs(net: Any) -> dict[str, Any]:
+    """For each name the multipliers of its blobs: those that the first blob to set them says."""
+    named: dict[str, Any] = {}
+    for spec in (spec for layer in net.layer for spec in layer.param if spec.name):
+        common = named.setdefault(spec.name, ParamSpec())
+        for field in ("lr_mult", "decay_mult"):
+            if spec.HasField(field) and not common.HasField(field):
+                setattr(common, field, getattr(spec, field))
+    return named
 
 
 def _lr_mult(layer: Any, spec: Any) -> float:
@@ -100,15 +113,15 @@ def _check_names(net: Any, names: set[str], where: Where | None) -> None:
         first.setdefault(layer.name, layer)
 
 
-def _check_sharing(layer: Any, spec: Any, first: Any, shape: Shape, owner: Parameter) -> None:
+def _check_sharing(layer: Any, spec: Any, common: Any, shape: Shape, owner: Parameter) -> None:
     permissive = enum_name(spec, "share_mode") == "PERMISSIVE"
     fits = math.prod(shape) == math.prod(owner.shape) if permissive else shape == owner.shape
     if not fits:
         raise misfit(layer, f'the shared param "{spec.name}" has the shape {text(owner.shape)}', text(shape))
     for name in ("lr_mult", "decay_mult"):
-        if spec.HasField(name) and first.HasField(name) and getattr(spec, name) != getattr(first, name):
+        if spec.HasField(name) and getattr(spec, name) != getattr(common, name):
             raise misfit(
-                layer, f'the shared param "{spec.name}" has {name} {getattr(first, name)}', getattr(spec, name)
+                layer, f'the shared param "{spec.name}" has {name} {getattr(common, name)}', getattr(spec, name)
             )
 
 

@@ -11,8 +11,14 @@ from lrpolicy.net.layer_types import LOSSES, MANY, layer_type
 from lrpolicy.net.losses import loss_weights
 from lrpolicy.net.shape import Shape, Shapes, misfit
 from lrpolicy.net.shape_rules import top_shapes
+from lrpolicy.prototxt.messages import TRAIN
 
 Where = Callable[..., str | None]
+
+# What Caffe computes rightly where the top is the bottom. The three behind lose what their gradient needs.
+_IN_PLACE = ("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Exp", "Softmax", "Dropout", "BatchNorm", "Scale", "Bias")
+_IN_PLACE_WITHOUT_GRADIENT = ("Power", "Log", "BNLL")
+_LEARNING = ("Convolution", "InnerProduct", "Scale", "Bias", "PReLU")
 
 
 def infer(
@@ -34,10 +40,12 @@ def infer(
     """
     blobs: dict[str, Shape] = {}
     shapes: dict[int, tuple[Shapes, Shapes]] = {}
+    learned: set[str] = set()
     for index, layer in enumerate(net.layer):
         place = partial(where or _nowhere, layer)
         try:
             bottoms = _bottoms(layer, blobs, place)
+            _check_in_place(layer, net.state.phase == TRAIN and not learned.isdisjoint(layer.bottom), place)
             tops = top_shapes(layer, bottoms, data_shapes or {})
             _add_tops(layer, tops, blobs, place)
         except InputError as error:
@@ -46,6 +54,8 @@ def infer(
             remedy = "change this layer, or those that make its bottoms"
             raise (error.at(place_of_rule, remedy) if place_of_rule else error) from None
         shapes[index] = bottoms, tops
+        if layer.type in _LEARNING or not learned.isdisjoint(layer.bottom):
+            learned.update(layer.top)
     return shapes
 
 
@@ -77,6 +87,17 @@ def _check_counts(layer: Any, place: Where) -> None:
     if len(layer.propagate_down) not in (0, len(layer.bottom)):
         rule = f"propagate_down must be given once for each of its {len(layer.bottom)} bottoms"
         raise InputError(misfit(layer, rule).rule, where=place("propagate_down"), got=len(layer.propagate_down))
+
+
+def _check_in_place(layer: Any, gradient: bool, place: Where) -> None:
+    """Caffe dies on AbsVal, Flatten, Reshape and Split in place, and trains the others with wrong numbers."""
+    if layer.type in _IN_PLACE or (layer.type in _IN_PLACE_WITHOUT_GRADIENT and not gradient):
+        return
+    for index, (bottom, top) in enumerate(zip(layer.bottom, layer.top, strict=False)):
+        if bottom == top:
+            what = "the gradient of this type" if layer.type in _IN_PLACE_WITHOUT_GRADIENT else "this type"
+            rule = misfit(layer, f"Caffe cannot compute {what} in place").rule
+            raise InputError(rule, where=place("top", index), got=f'"{top}"', remedy="give its top a name of its own")
 
 
 def _add_tops(layer: Any, tops: Shapes, blobs: dict[str, Shape], place: Where) -> None:

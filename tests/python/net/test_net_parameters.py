@@ -181,3 +181,16 @@ def test_fingerprint_ignores_names_order_paths_and_written_defaults(old: str, ne
 def test_fingerprint_sees_structure_and_settings(old: str, new: str) -> None:
     assert LENET.replace(old, new) != LENET
     assert fingerprint(Net.parse(LENET.replace(old, new))) != fingerprint(Net.parse(LENET))
+
+
+@pytest.mark.parametrize(("first", "second"), [("", "lr_mult: 2 decay_mult: 5"), ("lr_mult: 2", "decay_mult: 5")])
+def test_any_of_the_shared_blobs_may_set_the_multipliers(first: str, second: str) -> None:
+    """Caffe's Net::AppendParam: the first that sets one does so for all of its name."""
+    layer = """layer { name: "%s" type: "InnerProduct" bottom: "x" top: "%s" param { name: "w" %s }
+      inner_product_param { num_output: 3 bias_term: false } }"""
+    net = Net.parse(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [2, 3] } } }'
+        + layer % ("a", "a", first)
+        + layer % ("b", "b", second)
+    )
+    assert [(blob.owner, blob.lr_mult, blob.decay_mult) for blob in found_in(net)] == [(0, 2, 5), (0, 2, 5)]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lrpolicy.errors import InputError
 from lrpolicy.net import Net, infer, parameters
+from lrpolicy.net.reader import Phase
 
 ROWS = [
     row.split("\t") for row in (Path(__file__).parent / "caffe_shapes.tsv").read_text().splitlines() if row[0] != "#"
@@ -132,3 +133,29 @@ def test_data_layers_crop_and_batch() -> None:
     shapes = infer(net.for_state("TRAIN"), {"in": (1, 32, 40)})
     assert shapes[0] == ([], [(5, 1, 28, 28), (5,)])
     assert shapes[1] == ([(5, 1, 28, 28)], [(5, 4)])
+
+
+def _in_place(layer: str, maker: str, phase: Phase) -> None:
+    net = Net.parse(f"""layer {{ name: "in" type: "Input" top: "b" input_param {{ shape {{ dim: [2, 3] }} }} }}
+      layer {{ name: "m" bottom: "b" top: "m" {maker} }}
+      layer {{ name: "x" bottom: "m" top: "m" {layer} }}""")
+    infer(net.for_state(phase), {}, net.where)
+
+
+WEIGHTED = 'type: "InnerProduct" inner_product_param { num_output: 3 }'
+
+
+@pytest.mark.parametrize("layer", ['type: "AbsVal"', 'type: "Flatten"', WEIGHTED])
+def test_what_caffe_cannot_compute_in_place_is_refused(layer: str) -> None:
+    rule = r"^net.prototxt:3: layer \"x\" \(\w+\): Caffe cannot compute this type in place, got \"m\"; give its top a"
+    with pytest.raises(InputError, match=rule):
+        _in_place(layer, 'type: "TanH"', "TEST")
+
+
+@pytest.mark.parametrize("kind", ["Power", "Log", "BNLL"])
+def test_in_place_where_only_the_gradient_is_wrong(kind: str) -> None:
+    """Caffe's backward pass of these reads what the forward pass has written over."""
+    _in_place(f'type: "{kind}"', WEIGHTED, "TEST")
+    _in_place(f'type: "{kind}"', 'type: "TanH"', "TRAIN")
+    with pytest.raises(InputError, match="Caffe cannot compute the gradient of this type in place"):
+        _in_place(f'type: "{kind}"', WEIGHTED, "TRAIN")
