@@ -257,6 +257,16 @@ def test_an_exception_of_the_observer_ends_the_child(engine: CaffeEngine, tmp_pa
     assert caffes_of(os.getpid()) == []
 
 
+def test_a_temporary_folder_whose_name_caffe_cannot_read_is_refused(
+    engine: CaffeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "\udcff"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    with pytest.raises(InputError, match="name paths in UTF-8 only"):
+        CaffeEngine().train(TrainingJob(digits_solver(tmp_path, FIELDS)), Recorder())
+
+
 def test_a_disk_that_fills_while_caffe_saves_is_named(
     engine: CaffeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

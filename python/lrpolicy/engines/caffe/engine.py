@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lrpolicy.caffemodel import read_state, read_weights
+from lrpolicy.caffemodel import SolverState, read_state, read_weights
 from lrpolicy.engines.base import Observer, TrainingJob
 from lrpolicy.engines.caffe import prototxts
 from lrpolicy.engines.caffe.binary import Binary
@@ -25,7 +25,7 @@ from lrpolicy.engines.description import Phases, describe_network, load_data
 from lrpolicy.errors import InputError, RunError, did_you_mean
 from lrpolicy.net import Parameter, infer, parameters
 from lrpolicy.policies import Policy
-from lrpolicy.prototxt.files import check_folder
+from lrpolicy.prototxt.files import check_folder, check_name
 from lrpolicy.prototxt.messages import enum_name
 from lrpolicy.records import Evaluation, Measurement, Split, Task, TrialOutcome, TrialStatus
 from lrpolicy.stateful import AdaptivePolicy, AnyPolicy
@@ -60,7 +60,8 @@ class CaffeEngine:
     def train(self, job: TrainingJob, observer: Observer) -> TrialOutcome:
         """Train a job. Raises InputError for wrong input and RunError where Caffe fails or is killed."""
         policy = _policy(job, self._binary)
-        start, phases = _start(job, policy), Phases.of(job.solver)
+        state, phases = _start(job, policy), Phases.of(job.solver)
+        start = 0 if state is None else state.iter
         run = Path(tempfile.mkdtemp(dir=self._home()))
         try:
             served = self._serve(job, phases, start)
@@ -68,8 +69,8 @@ class CaffeEngine:
                 policy, len(served.train.labels), phases.train_data.batch_size * job.solver.message.iter_size
             )
             learned = _learned(phases, served)
-            if job.resume is not None:
-                check_fit(job.resume, job.solver.solver_type, policy, learned)
+            if job.resume is not None and state is not None:
+                check_fit(job.resume, state, job.solver.solver_type, policy, learned)
             return _Run(self._binary.path, job, policy, phases, served, start, run).train(observer)
         except RunError as error:
             if shutil.disk_usage(run).free >= _LITTLE:
@@ -81,6 +82,7 @@ class CaffeEngine:
     def _home(self) -> Path:
         """A folder for LMDBs and runs, removed with the engine."""
         if self._folder is None:
+            check_name(Path(tempfile.gettempdir()))
             self._folder = Path(tempfile.mkdtemp(prefix="lrpolicy-caffe-"))
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder
@@ -251,8 +253,8 @@ def _learned(phases: Phases, served: Served) -> list[Parameter]:
     return [blob for index, blob in enumerate(parameters(message, shapes, where)) if blob.owner == index]
 
 
-def _start(job: TrainingJob, policy: AnyPolicy) -> int:
-    """The updates done before. Raises InputError for options that Caffe or this machine would not take."""
+def _start(job: TrainingJob, policy: AnyPolicy) -> SolverState | None:
+    """The snapshot to resume, if any. Raises InputError for options that Caffe or this machine would not take."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", job.device):
         raise InputError(f'device "{job.device}" is unknown', remedy="take cpu, cuda or cuda:N")
     if job.weights is not None and job.resume is not None:
@@ -262,15 +264,14 @@ def _start(job: TrainingJob, policy: AnyPolicy) -> int:
     if job.snapshot_prefix is not None:
         check_folder(job.snapshot_prefix)
     if job.resume is None:
-        return 0
+        return None
     state, end = read_state(job.resume), _max_iter(job)
     check_policy(job.resume, state, policy)
-    start = state.iter
-    if start >= end:
+    if state.iter >= end:
         rule = f"nothing is left to train up to max_iter ({end})"
-        got, remedy = f"a snapshot of iteration {start}", "give a larger max_iter (--max-iter)"
+        got, remedy = f"a snapshot of iteration {state.iter}", "give a larger max_iter (--max-iter)"
         raise InputError(rule, where=str(job.resume), got=got, remedy=remedy)
-    return start
+    return state
 
 
 def _max_iter(job: TrainingJob) -> int:

@@ -64,12 +64,13 @@ def check_policy(path: Path, state: SolverState, policy: AnyPolicy) -> None:
         check_identity(_own_part(state, path)[1], wanted, path)
 
 
-def check_fit(path: Path, solver_type: str, policy: AnyPolicy, weights: Sequence[Parameter]) -> None:
+def check_fit(
+    path: Path, state: SolverState, solver_type: str, policy: AnyPolicy, weights: Sequence[Parameter]
+) -> None:
     """Raises InputError where Caffe would abort: a snapshot of another solver type or net, a state that does not fit.
 
     `weights` are what is learned, each blob once.
     """
-    state = read_state(path)
     fitted_history(state, solver_type, [weight.shape for weight in weights], path)
     if isinstance(policy, AdaptivePolicy):
         values, _ = _own_part(state, path)
