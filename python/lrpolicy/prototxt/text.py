@@ -101,6 +101,9 @@ def parse(text: str, message: Any, path: str) -> Document:
             stands twice, a required one is missing, a number is not finite, blocks nest deeper than MAX_DEPTH, or a
             line is longer than MAX_LINE.
     """
+    if text.startswith("\ufeff"):
+        rule = "the file begins with a byte order mark, which Caffe does not read"
+        raise InputError(rule, where=f"{path}:1", remedy="save it as UTF-8 without it")
     for number, line in enumerate(text.split("\n"), 1):
         if len(line) > MAX_LINE:
             raise InputError(f"a line is longer than {MAX_LINE} characters", where=f"{path}:{number}", got=len(line))

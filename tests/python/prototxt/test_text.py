@@ -56,6 +56,10 @@ def test_a_field_that_is_not_there_stands_where_its_block_does() -> None:
     [
         ("", "s: the file is empty"),
         ("# nothing\n", "s: the file is empty"),
+        (
+            "\ufeffbase_lr: 1",
+            "s:1: the file begins with a byte order mark, which Caffe does not read; save it as UTF-8 without it",
+        ),
         ("net: 'a'\nbase_lr: fast", "s:2: couldn't parse float: fast"),
         ("base_lr: 1\n\nbase_lr: 2", 's:3: "base_lr" of SolverParameter stands twice'),
         ("stepsize: 99999999999", "s:1: value out of range: 99999999999"),

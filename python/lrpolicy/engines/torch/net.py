@@ -6,7 +6,7 @@ Caffe does with Split layers, autograd does by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -45,12 +45,13 @@ class Definition:
     layers: list[Any]
     shapes: Mapping[int, tuple[list[Shape], list[Shape]]]
     parameters: list[Parameter]
+    where: Callable[[Any], str]
 
     @classmethod
     def of(cls, net: Net, message: Any, data_shapes: Mapping[str, Shape]) -> Definition:
         """Infer from a NetParameter that `net` was filtered to. Raises InputError where layers or data do not fit."""
         shapes = infer(message, data_shapes, net.where)
-        return cls(list(message.layer), shapes, parameters(message, shapes, net.where))
+        return cls(list(message.layer), shapes, parameters(message, shapes, net.where), net.where)
 
 
 class Weights:
@@ -128,7 +129,7 @@ class TorchNet:
         self.draws = any(_draws(layer) for _, layer in contributing)
         self._steps = [
             _Step(
-                build_layer(_context(definition, index, weights, random, training)),
+                _built(definition, _context(definition, index, weights, random, training)),
                 tuple(layer.bottom),
                 _tops(layer),
                 tuple(i for i, flows in enumerate(layer.propagate_down) if not flows),
@@ -155,6 +156,13 @@ class TorchNet:
     def _total_loss(self, values: dict[str, Tensor]) -> Tensor:
         terms = [values[name].sum() * weight if weight != 1 else values[name].sum() for name, weight in self._losses]
         return sum(terms[1:], terms[0])
+
+
+def _built(definition: Definition, context: LayerContext) -> Forward:
+    try:
+        return build_layer(context)
+    except InputError as error:
+        raise error.at(definition.where(context.layer)) from None
 
 
 def _tops(layer: Any) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ class Snapshots:
         if whole and missing:
             got = f"none for {', '.join(missing)}"
             raise InputError("the weights of layers are missing", where=str(path), got=got)
-        self.weights.assign({name: self._fitted(name, found[name], path) for name in mine.keys() & found.keys()})
+        self.weights.assign({name: self._fitted(name, found[name], path) for name in mine if name in found})
 
     def _fitted(self, name: str, found: list[Array], path: Path) -> list[Tensor | None]:
         """A layer's blobs from a file, None for one that another layer owns and the file leaves out."""

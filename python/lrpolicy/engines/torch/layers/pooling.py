@@ -21,8 +21,10 @@ def pooling(context: LayerContext) -> Forward:
     """
     param, size = context.layer.pooling_param, context.bottom_shapes[0][2:]
     method = enum_name(param, "pool")
-    if method == "STOCHASTIC" or len(context.top_shapes) > 1:
-        raise context.reject("the torch engine pools by MAX or AVE, into one top", got=method)
+    if method == "STOCHASTIC":
+        raise context.reject("the torch engine pools by MAX or AVE", got=method)
+    if len(context.top_shapes) > 1:
+        raise context.reject("the torch engine pools into one top", got=len(context.top_shapes))
     if param.global_pooling:
         return (lambda x: x.amax((2, 3), True)) if method == "MAX" else (lambda x: x.mean((2, 3), True))
     kernel, stride, pad = pooling_window(context.layer, size).values()

@@ -55,8 +55,8 @@ class LayerContext:
     affine: tuple[Tensor | None, Tensor | None] = (None, None)
 
     def reject(self, rule: str, **details: Any) -> InputError:
-        """The error of a layer that cannot be built, with its name as the place."""
-        return InputError(rule, where=f'layer "{self.layer.name}" ({self.layer.type})', **details)
+        """The error of a layer that cannot be built; the net adds file and line."""
+        return InputError(f'layer "{self.layer.name}" ({self.layer.type}): {rule}', **details)
 
 
 Builder = Callable[[LayerContext], Forward]
