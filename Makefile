@@ -28,7 +28,7 @@ DEMO_READY := $(if $(wildcard .venv/.ready-dev),.venv/.ready-dev,.venv/.ready-al
 # Files of tests run side by side, in their order: most wait, for a server, a signal or a program that starts.
 TEST_PROCESSES ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test setup lint format sanitize cuda test-gpu sanitize-gpu bench-gpu gpu-build caffe bench readme wheel clean
+.PHONY: help demo test setup lint format sanitize arm64 cuda test-gpu sanitize-gpu bench-gpu gpu-build caffe bench readme wheel clean
 .DELETE_ON_ERROR:
 
 help:  ## say what can be made
@@ -58,6 +58,13 @@ sanitize: setup .venv/.has-gtest  ## run the C++ tests under AddressSanitizer an
 	cmake --preset asan
 	cmake --build --preset asan
 	ctest --preset asan --output-on-failure
+
+arm64: setup .venv/.has-gtest  ## run the C++ tests as programs for arm64, under QEMU
+	@sh .ci/need 'a C++ compiler for arm64' g++-aarch64-linux-gnu -- aarch64-linux-gnu-g++ --version
+	@sh .ci/need QEMU qemu-user-static -- qemu-aarch64-static --version
+	cmake --preset arm64
+	cmake --build --preset arm64
+	ctest --preset arm64
 
 cuda: setup  ## compile the CUDA sources, where nvcc is installed
 	@if command -v nvcc >/dev/null; then cmake --preset cuda && cmake --build --preset cuda; \

@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "dot_pair.hpp"
+#include "known_answers.hpp"
 #include "tensor_lists.hpp"
 
 namespace lrpolicy {
@@ -103,6 +105,40 @@ TYPED_TEST(DotPairOf, ANaNReachesItsOwnTensorOnly) {
       EXPECT_EQ(dots.gg[t], clean.gg[t]);
     }
   }
+}
+
+// The numbers that the answer sheet is about (make_dot_pair_known_answers.py).
+template <typename T>
+std::vector<T> sheet_numbers(std::size_t count, std::uint32_t seed) {
+  std::vector<T> numbers(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint32_t bits = static_cast<std::uint32_t>(i) * 2654435761u + seed * 40503u;
+    numbers[i] = random_number<T>((bits ^ bits >> 15) * 2246822519u);
+  }
+  return numbers;
+}
+
+template <typename T>
+void expect_answers(const std::vector<std::string>& row) {
+  const auto count = std::stoll(row[1]);
+  const auto g = sheet_numbers<T>(static_cast<std::size_t>(count), 1);
+  auto before = sheet_numbers<T>(static_cast<std::size_t>(count), 2);
+  const auto plan = make_plan({count});
+  const void* const now[] = {g.data()};
+  void* const previous[] = {before.data()};
+  for (const auto verb : {&lrpolicy_dot_pair_reference, &lrpolicy_dot_pair_simd}) {
+    double gg = -1, gp = -1;
+    const DotPair call = {kDTypeOf<T>, false, now, previous, nullptr, &gg, &gp};
+    EXPECT_EQ(verb(plan.get(), &call), Status::kOk);
+    EXPECT_EQ(gg, std::strtod(row[2].c_str(), nullptr)) << row[0] << ' ' << count;
+    EXPECT_EQ(gp, std::strtod(row[3].c_str(), nullptr)) << row[0] << ' ' << count;
+  }
+}
+
+TEST(DotPair, GivesNumpysBitsOnEveryMachine) {
+  const auto rows = read_sheet("dot_pair_known_answers.tsv");
+  EXPECT_EQ(rows.size(), 20u);
+  for (const auto& row : rows) row[0] == "float32" ? expect_answers<float>(row) : expect_answers<double>(row);
 }
 
 TEST(DotPair, TheOrderIsTheDefinitions) {

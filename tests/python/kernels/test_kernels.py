@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.make_dot_pair_known_answers import numbers, sheet
 from lrpolicy.errors import InputError
 from lrpolicy.kernels import Plan, TensorList
 
@@ -44,6 +46,17 @@ def test_dot_pairs_lie_within_their_bound_of_the_exact_sums(dtype: type) -> None
         assert abs(Fraction(gg[i]) - exact(g[i], g[i])) <= Fraction(6e-15) * exact(g[i], g[i])
         size = exact(abs(g[i]), abs(previous[i]))
         assert abs(Fraction(gp[i]) - exact(g[i], previous[i])) <= Fraction(6e-15) * size
+
+
+def test_dot_pairs_are_numpys_in_the_order_of_the_definition() -> None:
+    """To the bit; the C++ tests read the same sheet, for arm64 too."""
+    rows = list(sheet())
+    assert Path(__file__).parents[2].joinpath("data", "dot_pair_known_answers.tsv").read_text().splitlines() == rows
+    for row in rows[1:]:
+        dtype, count, *expected = row.split("\t")
+        g, previous = (numbers(int(count), seed, getattr(np, dtype)) for seed in (1, 2))
+        gg, gp = Plan([int(count)]).dot_pair([g], [previous])
+        assert [float(gg[0]).hex(), float(gp[0]).hex()] == expected, row
 
 
 @settings(max_examples=60, deadline=None)
