@@ -21,6 +21,7 @@ import importlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, astuple, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -120,6 +121,9 @@ def tune(
             resumed run that began with other settings.
         RunError: no rate learns anything, or all trials of a stage fail.
     """
+    if not callable(train_fn):
+        remedy = "for a solver or a shipped set-up there is the command lrpolicy tune"
+        raise InputError("tune takes a training function train_fn(schedule, trial)", got=repr(train_fn), remedy=remedy)
     plan = Plan(
         functions=tuple(functions_named("paper" if policies is None else policies, adaptive=False)),
         max_iter=max_iter,
@@ -163,12 +167,18 @@ def _solver(name: str, max_iter: int) -> Solver:
 
 
 def _name(train_fn: TrainFunction) -> str:
-    return str(getattr(train_fn, "__qualname__", type(train_fn).__name__))
+    own = _own(train_fn)
+    return str(getattr(own, "__qualname__", type(own).__name__))
+
+
+def _own(train_fn: TrainFunction) -> TrainFunction:
+    """The function that a `functools.partial` calls: two of them are not one task."""
+    return _own(train_fn.func) if isinstance(train_fn, partial) else train_fn
 
 
 def _place(train_fn: TrainFunction, workers: int) -> tuple[str, AbstractContextManager[Executor]]:
     """The engine's name as it is stored, and what runs it: this process, or workers that import the function."""
-    place = f"{train_fn.__module__}:{_name(train_fn)}"
+    place = f"{_own(train_fn).__module__}:{_name(train_fn)}"
     if workers == 1:
         return place, nullcontext(SequentialExecutor(FunctionEngine(train_fn)))
     if train_fn.__module__ == "__main__" or _imported(place) is not train_fn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -161,6 +162,20 @@ def test_wrong_arguments(database, wrong, message):
     with pytest.raises(InputError, match=message):
         lrpolicy.tune(pretend, **TASK | wrong, cold=True, database=database)
     assert len(database.runs()) == before
+
+
+@pytest.mark.parametrize("wrong", ["digits", None, 3])
+def test_what_is_no_function_is_refused(database, wrong):
+    with pytest.raises(InputError, match=rf"takes a training function .*, got {wrong!r}; .* the command lrpolicy tune"):
+        lrpolicy.tune(wrong, **TASK, database=database)
+
+
+def test_a_partial_is_named_after_its_function(database):
+    result = lrpolicy.tune(partial(pretend), **TASK, policies="fixed", cold=True, database=database)
+    run = database.find_run(result.run)
+    assert (run.task.network.name, run.settings["train_fn"]) == ("pretend", "pretend")
+    with pytest.raises(InputError, match=r"that they can import, got support\.train_functions:pretend"):
+        lrpolicy.tune(partial(pretend), **TASK, workers=2, database=database)
 
 
 def test_a_function_that_always_fails(database):
