@@ -179,6 +179,7 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _check_model(self) -> None:
         optimizer = self.model.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed_float16's LossScaleOptimizer
         if isinstance(getattr(optimizer, "_learning_rate", None), keras.optimizers.schedules.LearningRateSchedule):
             remedy = f"compile the model with a number, such as {self.rate:g}"
             raise InputError("the optimizer follows a schedule of its own", remedy=remedy)

@@ -248,6 +248,19 @@ def test_what_a_fit_cannot_do_is_refused() -> None:
         rates_seen(small_model(0.1, gradient_accumulation_steps=2), 2, callbacks=[PolicyCallback(SWITCH)])
 
 
+def test_what_a_loss_scale_wraps_is_looked_at() -> None:
+    """Keras puts an optimizer into a LossScaleOptimizer by itself under mixed_float16."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        with pytest.raises(InputError, match="follows a schedule of its own; compile the model with a number"):
+            rates_seen(small_model(PolicySchedule("fixed", base_lr=0.1)), 2, callbacks=[PolicyCallback(ASLR)])
+        with pytest.raises(InputError, match="aslr looks at every update: gradient_accumulation_steps must be 1"):
+            rates_seen(small_model(0.1, gradient_accumulation_steps=2), 2, callbacks=[PolicyCallback(ASLR)])
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 @pytest.mark.parametrize("name", ["start", "before"])
 def test_the_window_of_another_model_is_refused(name: str) -> None:
     model, x, y = regression()
