@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.hooks import RemovableHandle
 
@@ -41,6 +41,7 @@ class HookedLR(LRScheduler):
     def __init__(self, optimizer: Optimizer, *, per_tensor: bool, capturable: bool) -> None:
         check_optimizer(optimizer)
         _check_alone(optimizer)
+        _check_kind(optimizer, per_tensor=per_tensor, capturable=capturable)
         base_and_multipliers(optimizer.param_groups)  # refused before anything is split
         self.per_tensor, self.capturable = bool(per_tensor), bool(capturable)
         if capturable and not all(isinstance(group["lr"], Tensor) for group in optimizer.param_groups):
@@ -66,7 +67,10 @@ class HookedLR(LRScheduler):
             _HOOKED[self.optimizer] = ref(self)
 
     def remove(self) -> None:
-        """Let go of the optimizer, whose groups and rates stay as they are: another scheduler may follow."""
+        """Let go of the optimizer, whose groups and rates stay as they are: another scheduler may follow.
+
+        As PyTorch's own, it begins at the groups' `initial_lr`, not at the rates that were learned.
+        """
         if self._hooks:
             del _HOOKED[self.optimizer]
         for hook in self._hooks:
@@ -88,7 +92,8 @@ class HookedLR(LRScheduler):
             had = f"{len(self._parameters)} parameters in {len(self.multipliers)} groups"
             got = f"{len(present)} in {len(groups)}"
             kind = type(self).__name__
-            raise InputError(f"{kind} was made for {had}", got=got, remedy=f"make {kind} after add_param_group")
+            remedy = f"make {kind} after add_param_group; remove() takes this one off"
+            raise InputError(f"{kind} was made for {had}", got=got, remedy=remedy)
         if not all(map(is_, present, self._parameters)):
             changed = [was is now for was, now in zip(self._parameters, present, strict=True)].index(False)
             rule = f"{self._names()[changed]} is another tensor than at the start"
@@ -125,6 +130,19 @@ def _check_alone(optimizer: Optimizer) -> None:
     if other is not None:
         rule = f"the optimizer has a scheduler that works inside its steps already, a {type(other).__name__}"
         raise InputError(rule, remedy="call remove() of that one first")
+
+
+def _check_kind(optimizer: Optimizer, *, per_tensor: bool, capturable: bool) -> None:
+    """Raise InputError for an optimizer without hooks, and where a split of its groups would not reach what it does."""
+    kind = type(optimizer).__name__
+    if not capturable and not hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        rule = "the scheduler works inside optimizer.step(), by the optimizer's hooks"
+        remedy = "make the scheduler before accelerator.prepare, or with the optimizer that is inside"
+        raise InputError(rule, got=f"{kind}, which has none", remedy=remedy)
+    wraps = any(isinstance(held, Optimizer) for held in vars(optimizer).values())  # as ZeroRedundancyOptimizer does
+    if per_tensor and (wraps or isinstance(optimizer, LBFGS)):
+        rule = "per_tensor splits the optimizer's parameter groups"
+        raise InputError(rule, got=f"{kind}, whose groups cannot be split", remedy="use per_tensor=False")
 
 
 def was_left_out(optimizer: Optimizer) -> bool:

@@ -38,10 +38,13 @@ class PolicyLR(LRScheduler):
 
     A rate depends on the count of steps alone. Nothing drifts, `last_epoch` may be set, and a resumed run goes on bit
     for bit: `load_state_dict` also gives the optimizer back the rates it had, whichever is loaded first. Rates held as
-    tensors are written in place. With one policy for all, groups that are added later follow it.
+    tensors are written in place. With one policy for all, groups that are added later follow it, from
+    the next `step()` on.
 
-    In a `ChainedScheduler`, put it before schedulers that multiply. Accelerate calls `step()` once for each process
-    after every update (unless `step_scheduler_with_optimizer` or `split_batches` says otherwise): stepsize and
+    In a `ChainedScheduler`, put it before a `MultiplicativeLR`, whose factor then is that of the step alone. Others,
+    such as `LinearLR`, multiply by what has changed since the step before, and this sets the rate anew in each: for a
+    warm-up take a `SequentialLR` or a chain ("warm_up:iterations=500 >> ..."). Accelerate calls `step()` once for each
+    process after every update (unless `step_scheduler_with_optimizer` or `split_batches` says otherwise): stepsize and
     max_iter then count batches of one process.
 
     Raises InputError for a wrong optimizer or policy, a list of another length than the optimizer's groups, and
@@ -81,6 +84,8 @@ class PolicyLR(LRScheduler):
             self._stepper.steps += 1
             write_rates(self.optimizer.param_groups, self.get_lr())
             return
+        if epoch is not None:
+            _check_epoch(epoch)
         super().step(epoch)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
@@ -170,6 +175,15 @@ class _Stepper:
     def advance(groups: list[dict[str, Any]], /) -> bool:
         """Never; the scheduler does it."""
         return False
+
+
+def _check_epoch(epoch: object) -> None:
+    """Raise InputError for what is no count: most often a loss."""
+    try:
+        whole("epoch", epoch)
+    except InputError:
+        rule = "an epoch given to step() is a whole number; a policy observes no loss"
+        raise InputError(rule, got=epoch, remedy="call step() alone, or use FeedbackLR or ASLR") from None
 
 
 def _policies(given: object, parameters: Mapping[str, Any]) -> list[Schedule]:

@@ -33,18 +33,19 @@ def check_saved(scheduler: LRScheduler, state_dict: object, fields: Iterable[str
             raise InputError(f'this state of {kind} lacks the field "{name}"')
 
 
-def listed(state_dict: Mapping[str, Any], name: str, count: int) -> list[Any]:
+def listed(state_dict: Mapping[str, Any], name: str, count: int, remedy: str | None = None) -> list[Any]:
     """The field's list. Raises InputError where it is none, or of another length than `count`."""
     values = state_dict[name]
     if not isinstance(values, list) or len(values) != count:
         got = f"{len(values)}" if isinstance(values, list) else repr(values)
-        raise InputError(f'"{name}" of this state must be a list of {count}', got=got)
+        raise InputError(f'"{name}" of this state must be a list of {count}', got=got, remedy=remedy)
     return values
 
 
 def restored_rates(scheduler: LRScheduler, state_dict: Mapping[str, Any]) -> list[float]:
     """The saved rates. Raises InputError where the optimizer has another number of groups now, or one is no rate."""
-    rates = listed(state_dict, "rates", len(scheduler.optimizer.param_groups))
+    remedy = "give the optimizer as many parameter groups as it had (add_param_group) first"
+    rates = listed(state_dict, "rates", len(scheduler.optimizer.param_groups), remedy)
     return [rate_of("a rate of this state", rate) for rate in rates]
 
 

@@ -37,11 +37,12 @@ class TLR(HookedLR):
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     >>> scheduler = TLR(optimizer, epoch_iterations=len(loader))
 
-    The rate starts at the optimizer's lr; groups keep the ratios of theirs (a group of rate 0 takes no part). After
-    every K = max(1, floor(window * epoch_iterations)) updates two dot products for each tensor say how to change it;
-    `lrpolicy.stateful.Tlr` has the variants, limits and events. `optimizer.step()` itself does all this, through hooks,
-    and counts the updates that it makes: accumulated batches are one, and one that a GradScaler leaves out is none.
-    `step()` may be called as with any scheduler and only counts. `remove()` takes the hooks off, for another scheduler.
+    The rate starts at the optimizer's lr (after another scheduler at its `initial_lr`, as PyTorch's own do); groups
+    keep the ratios of theirs (a group of rate 0 takes no part). After every K = max(1, floor(window *
+    epoch_iterations)) updates two dot products for each tensor say how to change it; `lrpolicy.stateful.Tlr` has the
+    variants, limits and events. `optimizer.step()` itself does all this, through hooks, and counts the updates that it
+    makes: accumulated batches are one, and one that a GradScaler leaves out is none. `step()` may be called as with any
+    scheduler and only counts. `remove()` takes the hooks off, for another scheduler.
 
     - source "displacement" (the paper's equation 10): how far the weights have moved over a window, divided by the
       rate. No work between two windows; two copies of the weights in memory, one of them at least float32. PyTorch

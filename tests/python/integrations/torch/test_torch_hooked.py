@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import warnings
 import weakref
 from collections.abc import Callable
 
 import pytest
 import torch
+from torch import distributed
 
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch import ASLR, TLR, PolicyLR
@@ -94,3 +96,43 @@ def test_an_optimizer_takes_its_scheduler_with_it() -> None:
     del ours
     gc.collect()
     assert gone() is None
+
+
+class Unsplit(torch.optim.SGD):
+    """An optimizer that drives another, which reads groups of its own."""
+
+    def __init__(self, params: list[torch.Tensor]) -> None:
+        super().__init__(params, lr=0.1)
+        self.inside = torch.optim.SGD(params, lr=0.1)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.LBFGS, Unsplit])
+@pytest.mark.parametrize("maker", MAKERS)
+def test_groups_that_cannot_be_split_are_left_alone(maker: str, kind: type[torch.optim.Optimizer]) -> None:
+    ours = kind([torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)])
+    if maker == "TLR":
+        assert MAKERS[maker](ours).iteration == 0
+        return
+    with pytest.raises(InputError, match=f"got {kind.__name__}, whose groups cannot be split; use per_tensor=False"):
+        MAKERS[maker](ours)
+    assert len(ours.param_groups) == 1
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_zero_redundancy_keeps_its_groups(maker: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch.distributed.optim import ZeroRedundancyOptimizer
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        weights = [torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)]
+        ours = ZeroRedundancyOptimizer(weights, torch.optim.SGD, lr=0.1)
+        if maker == "TLR":
+            MAKERS[maker](ours)
+            steps(ours, 2)
+            assert rates(ours) == [0.125]
+        else:
+            with pytest.raises(InputError, match="got ZeroRedundancyOptimizer, whose groups cannot be split"):
+                MAKERS[maker](ours)
+    finally:
+        distributed.destroy_process_group()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,14 @@ def test_accelerate_lets_tlr_count_updates_only() -> None:
             optimizer.step()
             scheduler.step()
     assert (tlr.iteration, tlr.state.windows) == (6, 6)
+
+
+@pytest.mark.parametrize("make", [lambda optimizer: TLR(optimizer, 3), ASLR])
+def test_a_prepared_optimizer_is_refused_with_the_remedy(make: Callable[[Any], Any]) -> None:
+    accelerate = pytest.importorskip("accelerate", reason="Accelerate is not installed")
+    optimizer = accelerate.Accelerator(cpu=True).prepare(sgd(2))
+    groups = list(optimizer.param_groups)
+    with pytest.raises(InputError, match=r"got AcceleratedOptimizer, which has none; make .*before acc"):
+        make(optimizer)
+    assert optimizer.param_groups == groups
+    make(optimizer.optimizer)

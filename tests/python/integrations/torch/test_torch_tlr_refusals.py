@@ -105,7 +105,7 @@ def driven_by_text() -> None:
         (lambda: TLR(small_net(), 9), "got a Sequential"),
         (lambda: TLR(sgd(), 9).step(3), "cannot jump, got epoch 3"),
         (sparse, r"the gradient of parameter 0 of group 0 \(weight\) is sparse.*displacement"),
-        (grown, r"was made for 2 parameters in 2 groups, got 3 in 3; make TLR after add_param_group"),
+        (grown, r"was made for 2 parameters in 2 groups, got 3 in 3; make TLR after add_param_group; remove\(\) takes"),
         (lambda: grown(per_tensor=True), "got 3 in 3"),
         (swapped, "parameter 0 of group 1 is another tensor"),
         (swapped_within_a_window, "parameter 0 of group 1 is another tensor"),
