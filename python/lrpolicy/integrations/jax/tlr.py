@@ -65,11 +65,9 @@ def scale_by_tlr(policy: AdaptivePolicy, epoch_iterations: int) -> optax.Gradien
     rule = _Rule(schedule)
 
     def init(params: optax.Params) -> TlrTrace:
-        leaves = jax.tree.leaves(params)
-        if not leaves:
-            raise InputError("TLR needs at least one tensor", got=repr(params))
+        # No tensor at all is no error: optax.tree_map_params asks so, and a multi_transform for a label that none has.
         check_numbers(params, *_REAL)
-        return rule.start(policy, len(leaves), *(jax.tree.map(_empty_sum, params) for _ in range(2)))
+        return rule.start(policy, len(jax.tree.leaves(params)), *(jax.tree.map(_empty_sum, params) for _ in range(2)))
 
     def update(
         updates: optax.Updates, state: TlrTrace, params: optax.Params | None = None, *, grad: Any = None, **_: Any
@@ -142,8 +140,8 @@ class _Rule:
         number = state.rates.dtype
         mean = jax.tree.map(lambda total: total / self.schedule.window_updates, state.total)
         pairs = list(zip(jax.tree.leaves(mean), jax.tree.leaves(state.before), strict=True))
-        n = jnp.stack([_dot(now, now, number) for now, _ in pairs])
-        d = jnp.stack([_dot(now, before, number) for now, before in pairs])
+        n = jnp.array([_dot(now, now, number) for now, _ in pairs], number)
+        d = jnp.array([_dot(now, before, number) for now, before in pairs], number)
         if not self.schedule.per_tensor:
             n, d = n.sum(keepdims=True), d.sum(keepdims=True)
         fit = jnp.isfinite(n) & jnp.isfinite(d)

@@ -316,13 +316,30 @@ def test_tlr_scales_python_numbers() -> None:
     np.testing.assert_allclose(updates["w"], -0.2, rtol=1e-7)
 
 
+@pytest.mark.parametrize("per_tensor", [False, True])
+def test_optax_finds_the_parameters_in_a_state(per_tensor: bool) -> None:
+    """It looks for them with a tree that has no tensor."""
+    optimizer = optax.chain(optax.trace(0.9), scale_by_policy("tlr", 10, base_lr=0.1, per_tensor=per_tensor))
+    state = optax.tree_utils.tree_map_params(optimizer, lambda leaf: leaf + 7, optimizer.init({"w": jnp.ones(3)}))[1]
+    assert (state.total["w"].tolist(), state.before["w"].tolist()) == ([7, 7, 7], [7, 7, 7])
+    np.testing.assert_allclose(state.rates, 0.1, rtol=1e-7)
+
+
+@pytest.mark.parametrize("per_tensor", [False, True])
+def test_a_label_that_no_tensor_has_takes_no_part(per_tensor: bool) -> None:
+    tlr = scale_by_policy("tlr", 2, base_lr=0.1, window=0.5, per_tensor=per_tensor)
+    optimizer = optax.multi_transform({"sgd": optax.sgd(0.5), "tlr": tlr}, {"w": "sgd"})
+    state = optimizer.init({"w": jnp.ones(3)})
+    for _ in range(3):
+        updates, state = jax.jit(optimizer.update)({"w": jnp.ones(3)}, state)
+    assert updates["w"].tolist() == [-0.5, -0.5, -0.5]
+
+
 def test_tensors_that_do_not_fit_are_named() -> None:
     optimizer = scale_by_policy("tlr", 10, base_lr=0.1)
     state = optimizer.init({"w": jnp.ones(3)})
     with pytest.raises(InputError, match=r"\['n'\] is int32; TLR takes real floating-point tensors"):
         optimizer.init({"w": jnp.ones(3), "n": jnp.ones(2, jnp.int32)})
-    with pytest.raises(InputError, match=r"TLR needs at least one tensor, got \{\}"):
-        optimizer.init({})
     with pytest.raises(InputError, match=r"\['w'\] is int32; TLR takes real floating-point tensors"):
         optimizer.update({"w": jnp.ones(3, jnp.int32)}, state)
     with pytest.raises(InputError, match=r"\['w'\] has the shape \(3,\) in TLR's state, got \(4,\)"):
