@@ -38,8 +38,8 @@ class PolicyLR(LRScheduler):
 
     A rate depends on the count of steps alone. Nothing drifts, `last_epoch` may be set, and a resumed run goes on bit
     for bit: `load_state_dict` also gives the optimizer back the rates it had, whichever is loaded first. Rates held as
-    tensors are written in place. With one policy for all, groups that are added later follow it, from
-    the next `step()` on.
+    tensors are written in place. With one policy for all, groups that are added later follow it, from the next `step()`
+    on.
 
     In a `ChainedScheduler`, put it before a `MultiplicativeLR`, whose factor then is that of the step alone. Others,
     such as `LinearLR`, multiply by what has changed since the step before, and this sets the rate anew in each: for a
