@@ -48,7 +48,7 @@ class TuneProgress:
                     self._bar.update(self._task, total=now)
                 if not self._console.is_terminal:
                     earlier = f", {done} done before" if done else ""
-                    text = f"{name}: {trials} trials of {iterations} iterations{earlier}"
+                    text = f"{name}: {trials} trial{'s' * (trials != 1)} of {iterations} iterations{earlier}"
                     self._console.print(text, highlight=False, soft_wrap=True)
             case Progressed(trial, iteration, _, _):
                 self._iterations[trial] = iteration

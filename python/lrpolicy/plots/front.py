@@ -6,16 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lrpolicy.errors import InputError
-from lrpolicy.plots.picture import picture, spread
+from lrpolicy.plots.picture import picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
 
 _COLORS = {"fixed": "#555555", "decaying": "#d55e00", "cyclic": "#0072b2"}
 _OTHER = "#009e73"
+# Where a label may stand, in points from its point, and the side that it begins at.
+_PLACES: tuple[tuple[int, int, Literal["left", "right"]], ...] = (
+    (8, 3, "left"), (8, -10, "left"), (-8, 3, "right"), (-8, -10, "right"), (8, 14, "left"), (8, -21, "left"),
+    (-8, 14, "right"), (-8, -21, "right"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,19 +89,31 @@ def _draw(axes: Axes, candidate: Candidate) -> None:
 
 
 def _name(axes: Axes, candidates: Sequence[Candidate]) -> None:
-    """Write each label right of its point; labels of one cost are moved apart."""
-    low, high = axes.get_ylim()
-    gap = (high - low) / 26
-    for cost in dict.fromkeys(c.cost for c in candidates):
-        here = [c for c in candidates if c.cost == cost]
-        for candidate, height in zip(here, spread([c.accuracy for c in here], gap), strict=True):
-            axes.annotate(
-                candidate.label,
-                (candidate.cost, height),
-                xytext=(8, 3),
-                textcoords="offset points",
-                fontsize=9 if candidate.on_front else 8,
-                fontweight="bold" if candidate.on_front else "normal",
-                color=_COLORS.get(candidate.family, _OTHER),
-                parse_math=False,
-            )
+    """Write each label beside its point, at the first place that is free; those of the front choose first."""
+    from matplotlib.transforms import Bbox
+
+    axes.autoscale_view()
+    points = [axes.transData.transform((c.cost, c.accuracy)) for c in candidates]
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in points]
+    for candidate in sorted(candidates, key=lambda c: not c.on_front):
+        labels = [_label(axes, candidate, *place) for place in _PLACES]
+        boxes = [label.get_window_extent() for label in labels]
+        free = [box.count_overlaps(taken) == 0 for box in boxes]
+        chosen = free.index(True) if any(free) else 0
+        taken.append(boxes[chosen])
+        for label in labels[:chosen] + labels[chosen + 1 :]:
+            label.remove()
+
+
+def _label(axes: Axes, candidate: Candidate, x: int, y: int, side: Literal["left", "right"]) -> Annotation:
+    return axes.annotate(
+        candidate.label,
+        (candidate.cost, candidate.accuracy),
+        xytext=(x, y),
+        textcoords="offset points",
+        horizontalalignment=side,
+        fontsize=9 if candidate.on_front else 8,
+        fontweight="bold" if candidate.on_front else "normal",
+        color=_COLORS.get(candidate.family, _OTHER),
+        parse_math=False,
+    )

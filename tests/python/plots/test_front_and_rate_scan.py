@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
 
 from lrpolicy import InputError, Policy
-from lrpolicy.plots import Candidate, Curve, plot_curves, plot_front, plot_rate_scan, plot_schedules
+from lrpolicy.plots import Candidate, Curve, front, plot_curves, plot_front, plot_rate_scan, plot_schedules
 
 FIXED = Policy("fixed", base_lr=0.1)
 SCAN = {50: {0.001: 0.2, 0.01: 0.5, 0.1: 0.6}, 100: {0.001: 0.3, 0.01: 0.8, 0.1: 0.9, 1.0: math.nan}}
@@ -35,6 +38,20 @@ def test_the_front_names_everyone_and_says_what_the_axes_are(tmp_path: Path) -> 
     svg = drawn(tmp_path / "f.svg")
     for word in ("cheap", "good", "neither", "test accuracy (Top-1)", "iterations to the best accuracy", "cyclic"):
         assert word in svg, word
+
+
+def test_labels_of_near_policies_stand_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes, name = [], front._name
+
+    def named(axes: Axes, candidates: Sequence[Candidate]) -> None:
+        name(axes, candidates)
+        boxes.extend(text.get_window_extent() for text in axes.texts)
+
+    monkeypatch.setattr(front, "_name", named)
+    near = [candidate(f"policy {n}", 100 + 9 * n, 0.9, on_front=n == 0) for n in range(5)]
+    plot_front([*near, candidate("far", 300, 0.95, on_front=True)], tmp_path / "f.svg")
+    assert len(boxes) == 6
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 def test_the_scan_has_a_line_for_each_length_and_a_cross_for_what_diverged(tmp_path: Path) -> None:
