@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lrpolicy.cli.common import names_a_solver, read_solver
 from lrpolicy.errors import InputError, did_you_mean
 from lrpolicy.iterations import LAST_ITERATION
@@ -148,4 +150,6 @@ def prototxt(policy: AnyPolicy) -> str:
 def _literal(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and value == np.float32(value):  # read from a prototxt: 0.1, not 0.10000000149011612
+        value = float(str(np.float32(value)))
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -39,8 +39,11 @@ class DataSource:
         phase = "TRAIN" if split is Split.TRAIN else "TEST"
         found = [layer for layer in message.layer if layer.type in DATA_TYPES]
         if len(found) != 1:
-            names = ", ".join(layer.name for layer in found) or "none"
-            raise InputError(f"the {phase} phase needs exactly one data layer", where=net.path, got=names)
+            names = ", ".join(layer.name for layer in found)
+            others = ", ".join(f'"{layer.name}" ({layer.type})' for layer in message.layer if not layer.bottom)
+            remedy = None if found else f"take one of the types that are read: {', '.join(sorted(DATA_TYPES))}"
+            rule = f"the {phase} phase needs exactly one data layer"
+            raise InputError(rule, where=net.path, got=names or others or "none", remedy=remedy)
         if len(found[0].top) != 2:
             rule = f'data layer "{found[0].name}" needs two tops, images and labels'
             raise InputError(rule, where=net.where(found[0]), got=len(found[0].top))

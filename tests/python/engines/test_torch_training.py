@@ -248,6 +248,14 @@ def test_what_a_wrong_net_gets(tmp_path: Path, options: dict[str, str], message:
         train(TrainingJob(digits_solver(tmp_path, **options)))  # type: ignore[arg-type]
 
 
+def test_a_net_without_a_data_layer_is_told_which_are_read(tmp_path: Path) -> None:
+    solver, net = digits_solver(tmp_path), tmp_path / "net.prototxt"
+    net.write_text(net.read_text().replace('type: "Data"', 'type: "DummyData"'))
+    rule = r'exactly one data layer, got "digits" \(DummyData\); take one of .* Data, HDF5Data, ImageData, MemoryData'
+    with pytest.raises(InputError, match=rule):
+        train(TrainingJob(solver))
+
+
 def test_a_net_without_a_classifier_is_told_what_is_needed(tmp_path: Path) -> None:
     solver = digits_solver(tmp_path)
     net = (tmp_path / "net.prototxt").read_text().replace('"SoftmaxWithLoss"', '"EuclideanLoss"')
