@@ -33,7 +33,7 @@ class SolverState:
     policy_history: tuple[Array, ...] = ()
 
 
-def fit(blob: Array, shape: tuple[int, ...], what: str) -> Array:
+def fit(blob: Array, shape: tuple[int, ...], what: str, remedy: str | None = None) -> Array:
     """`blob` in the wanted shape: equal, or an old 4-D blob whose leading axes of 1 are left out.
 
     Raises InputError, naming `what`, where it has another shape.
@@ -41,4 +41,4 @@ def fit(blob: Array, shape: tuple[int, ...], what: str) -> Array:
     old = blob.ndim == 4 and blob.shape == (1,) * (4 - len(shape)) + shape
     if blob.shape == shape or (old and blob.size == math.prod(shape)):
         return blob.reshape(shape)
-    raise InputError(f"{what} must have the shape {list(shape)}", got=str(list(blob.shape)))
+    raise InputError(f"{what} must have the shape {list(shape)}", got=str(list(blob.shape)), remedy=remedy)

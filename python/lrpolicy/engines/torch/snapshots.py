@@ -113,19 +113,20 @@ class Snapshots:
         if whole and missing:
             got = f"none for {', '.join(missing)}"
             raise InputError("the weights of layers are missing", where=str(path), got=got)
-        self.weights.assign({name: self._fitted(name, found[name], path) for name in mine if name in found})
+        remedy = None if whole else "give the layer another name, and it begins anew"
+        self.weights.assign({name: self._fitted(name, found[name], path, remedy) for name in mine if name in found})
 
-    def _fitted(self, name: str, found: list[Array], path: Path) -> list[Tensor | None]:
+    def _fitted(self, name: str, found: list[Array], path: Path, remedy: str | None) -> list[Tensor | None]:
         """A layer's blobs from a file, None for one that another layer owns and the file leaves out."""
         mine = self.weights.by_layer[name]
         padded = [*found, *[np.empty(0, np.float32)] * (len(mine) - len(found))]
         absent = [not blob.size and (name, index) in self.weights.shared for index, blob in enumerate(padded)]
         if len(padded) != len(mine) or not all(absent[len(found) :]):
             rule = f'layer "{name}" has {len(mine)} blobs in the net'
-            raise InputError(rule, where=str(path), got=len(found))
+            raise InputError(rule, where=str(path), got=len(found), remedy=remedy)
         where = f'{path}: layer "{name}", blob'
         return [
-            None if left_out else torch.from_numpy(fit(theirs, tuple(blob.shape), f"{where} {index}"))
+            None if left_out else torch.from_numpy(fit(theirs, tuple(blob.shape), f"{where} {index}", remedy))
             for index, (blob, theirs, left_out) in enumerate(zip(mine, padded, absent, strict=True))
         ]
 
