@@ -22,7 +22,7 @@ from lrpolicy.database.recommend import averages, comparables, range_scans, rang
 from lrpolicy.database.stored import Average, Comparable, RangeScan, StoredRangeTest
 from lrpolicy.errors import InputError, RunError
 from lrpolicy.goals import COLUMNS, Goal, find_goal, rounded
-from lrpolicy.range_test.fix_scan import LEAST_SHARE, Untrained, fix_range, trial_length
+from lrpolicy.range_test.fix_scan import LEAST_SHARE, Unlearned, fix_range, trial_length
 from lrpolicy.records import DatasetInfo, Protocol, Task
 from lrpolicy.search import RateRange
 from lrpolicy.similarity import FARTHEST, setting_parts, task_parts
@@ -222,8 +222,8 @@ def _range_of(database: Database, scan: RangeScan, dataset: DatasetInfo) -> Rate
     size = dataset.test_size if scan.protocol is Protocol.PAPER else dataset.validation_size
     examples = max(trial.examples for trial in trials) or size
     constant = max(trial.of_one_class for trial in trials)
-    untrained = Untrained(median(first) if first else math.nan, examples, constant)
-    return fix_range(accuracy, dataset.class_count, untrained)
+    unlearned = Unlearned(median(first) if first else math.nan, examples, constant)
+    return fix_range(accuracy, dataset.class_count, unlearned)
 
 
 def _without_length(asked: Setting | None, stored: Setting) -> dict[str, float]:

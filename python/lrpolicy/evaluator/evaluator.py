@@ -36,7 +36,7 @@ from lrpolicy.evaluator.plan import (
 from lrpolicy.evaluator.stages import Stages, StageStarted
 from lrpolicy.executors.base import Event, Executor
 from lrpolicy.policies import Policy
-from lrpolicy.range_test.fix_scan import Untrained, coarse_rates, finer_rates, fix_range, learned_top1
+from lrpolicy.range_test.fix_scan import Unlearned, coarse_rates, finer_rates, fix_range, learned_top1
 from lrpolicy.ranking import RankedPolicy, Result, rank
 from lrpolicy.records import Measurement, Protocol, Split, Task, TrialStatus
 from lrpolicy.search import RateRange, SearchSpace, observes_tests
@@ -186,7 +186,7 @@ class Evaluator:
             reached |= yield from self._try_rates(finer_rates(reached))
         seen = (m for trial in self._stages.results("range") for m in self._measured(trial.id))
         classes = self.task.dataset.class_count
-        return fix_range(reached, classes, Untrained.of(seen, classes, self._split_size))
+        return fix_range(reached, classes, Unlearned.of(seen, classes, self._split_size))
 
     def _try_rates(self, rates: Iterable[float]) -> Generator[Step, None, dict[float, float]]:
         """Rate -> best Top-1 of its range trial after its first update, NaN where it diverged; failed are left out."""

@@ -16,7 +16,7 @@ from lrpolicy.executors.base import Event, Executor
 from lrpolicy.policies import Policy
 from lrpolicy.range_test.bootstrap import Estimate, bootstrap
 from lrpolicy.range_test.fix_scan import (
-    Untrained,
+    Unlearned,
     coarse_rates,
     finer_rates,
     fix_range,
@@ -98,19 +98,19 @@ class FixTest:
     def _medians(self, found: dict[float, list[Training]]) -> dict[float, float]:
         return _medians(self._accuracies(found, max(self.budgets)))
 
-    def _untrained(self, found: dict[float, list[Training]]) -> Untrained:
+    def _unlearned(self, found: dict[float, list[Training]]) -> Unlearned:
         seen = (m for trainings in found.values() for training in trainings for m in training.measurements)
-        return Untrained.of(seen, self.class_count)
+        return Unlearned.of(seen, self.class_count)
 
     def _judge(self, found: dict[float, list[Training]]) -> RangeTestResult:
         longest = self._accuracies(found, max(self.budgets))
-        untrained = self._untrained(found)
-        interval = fix_range(_medians(longest), self.class_count, untrained)
+        unlearned = self._unlearned(found)
+        interval = fix_range(_medians(longest), self.class_count, unlearned)
 
         def of_seeds(drawn: NDArray[np.int64]) -> tuple[float, ...]:
             medians = _medians({rate: [values[seed] for seed in drawn] for rate, values in longest.items()})
             try:
-                again = fix_range(medians, self.class_count, untrained)
+                again = fix_range(medians, self.class_count, unlearned)
             except RunError:
                 return (math.nan,) * 3
             return again.low, again.best, again.high
@@ -138,7 +138,7 @@ class FixTest:
             after = f"after {budget} epoch{'s' * (budget > 1)}"
             try:
                 medians = _medians(self._accuracies(found, budget))
-                shorter = fix_range(medians, self.class_count, self._untrained(found))
+                shorter = fix_range(medians, self.class_count, self._unlearned(found))
             except RunError:
                 notes.append(f"{after} no rate had learned anything yet")
                 continue

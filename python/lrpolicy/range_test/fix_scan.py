@@ -27,18 +27,20 @@ TRIAL_SHARE = 1 / 4
 LEAST_SHARE = 1 / 3
 
 
-class Untrained(NamedTuple):
-    """The net before its first update: its Top-1 (NaN: not measured), and on how many examples each Top-1 of the scan
-    was measured (0: not known). `constant` is the best Top-1 seen of a net that was right in one class alone: what a
-    net has that always answers the most frequent class (0: not seen).
+class Unlearned(NamedTuple):
+    """What a net reaches that has learned nothing.
+
+    `untrained` is the Top-1 before the first update (NaN: not measured), `constant` the best Top-1 seen of a net that
+    was right in one class alone, as one is that always answers the most frequent class (0: not seen). `examples` says
+    on how many each Top-1 of the scan was measured (0: not known).
     """
 
-    top1: float = math.nan
+    untrained: float = math.nan
     examples: int = 0
     constant: float = 0.0
 
     @classmethod
-    def of(cls, measurements: Iterable[Measurement], class_count: int, examples: int = 0) -> Untrained:
+    def of(cls, measurements: Iterable[Measurement], class_count: int, examples: int = 0) -> Unlearned:
         """What the measurements of a scan's trials say, the median over them; `examples` where they do not know."""
         seen = list(measurements)
         first = [measurement.evaluation.top1 for measurement in seen if measurement.iteration == 0]
@@ -50,7 +52,7 @@ class Untrained(NamedTuple):
 
     def least_learned(self, chance: float) -> float:
         """The Top-1 from which on something has been learned."""
-        level = chance if math.isnan(self.top1) else max(chance, self.top1)
+        level = chance if math.isnan(self.untrained) else max(chance, self.untrained)
         deviation = math.sqrt(level * (1.0 - level) / self.examples) if self.examples else 0.0
         return min(1.0, level + max(LEAST_GAIN, LEAST_SIGNIFICANCE * deviation))
 
@@ -97,18 +99,18 @@ def further_rates(accuracy: Mapping[float, float]) -> tuple[float, ...]:
 def fix_range(
     accuracy: Mapping[float, float],
     class_count: int,
-    untrained: Untrained = Untrained(),  # noqa: B008 (a constant)
+    unlearned: Unlearned = Unlearned(),  # noqa: B008 (a constant)
 ) -> RateRange:
     """The contiguous run of good rates around the best one; `accuracy` is that after the first update.
 
     Raises:
         RunError: no rate learned anything; the message lists what was tried.
     """
-    chance = max(1.0 / class_count, untrained.constant)
+    chance = max(1.0 / class_count, unlearned.constant)
     best = _best(accuracy)
-    least = untrained.least_learned(chance)
+    least = unlearned.least_learned(chance)
     if not accuracy[best] >= least:
-        before = "" if math.isnan(untrained.top1) else f", the untrained net has {_percent(untrained.top1)}"
+        before = "" if math.isnan(unlearned.untrained) else f", the untrained net has {_percent(unlearned.untrained)}"
         raise RunError(
             "no fixed rate learns anything: "
             + ", ".join(f"{rate:g} -> {_percent(value)}" for rate, value in sorted(accuracy.items()))

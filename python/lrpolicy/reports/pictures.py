@@ -13,7 +13,7 @@ from pathlib import Path
 from lrpolicy.errors import InputError, RunError
 from lrpolicy.plots import Candidate, Curve, plot_curves, plot_front, plot_rate_scan, plot_schedules
 from lrpolicy.prototxt.files import all_or_none
-from lrpolicy.range_test.fix_scan import Untrained, fix_range
+from lrpolicy.range_test.fix_scan import Unlearned, fix_range
 from lrpolicy.ranking import RankedPolicy
 from lrpolicy.records import Measurement, TrialStatus
 from lrpolicy.reports.gather import RunResults
@@ -170,7 +170,7 @@ def _good_range(found: RunResults, scan: dict[int, dict[float, float]]) -> tuple
     try:
         seen = (m for trial in found.of_stage("range") for m in found.measurements.get(trial.id, ()))
         classes = found.run.task.dataset.class_count
-        good = fix_range(line, classes, Untrained.of(seen, classes))
+        good = fix_range(line, classes, Unlearned.of(seen, classes))
     except (RunError, InputError):
         return None
     return (good.low, good.high) if good.low < good.high else None

@@ -7,7 +7,7 @@ import pytest
 
 from lrpolicy.errors import RunError
 from lrpolicy.range_test import coarse_rates, finer_rates, fix_range
-from lrpolicy.range_test.fix_scan import Untrained, learned_top1
+from lrpolicy.range_test.fix_scan import Unlearned, learned_top1
 from lrpolicy.records import Measurement, Split
 from lrpolicy.search import RateRange
 from support.fake_engine import evaluation
@@ -40,7 +40,7 @@ def test_nothing_learns(accuracy):
 
 def test_what_few_examples_show_may_be_luck():
     # Of 100 examples a net at chance gets 10, with a standard deviation of 3 (the binomial share): 19 begin to tell.
-    few, many = Untrained(nan, 100), Untrained(nan, 10_000)
+    few, many = Unlearned(nan, 100), Unlearned(nan, 10_000)
     assert few.least_learned(0.1) == pytest.approx(0.1 + 3 * 0.03)
     assert many.least_learned(0.1) == pytest.approx(0.12)
     assert fix_range({0.1: 0.19, 0.01: 0.1}, 10, few) == RateRange(0.1, 0.1, 0.1)
@@ -51,8 +51,8 @@ def test_what_few_examples_show_may_be_luck():
 
 def test_a_rate_must_gain_over_the_untrained_net():
     with pytest.raises(RunError, match=r"the untrained net has 60\.0 %; below 62\.0 %"):
-        fix_range({0.1: 0.61, 0.01: 0.61}, 10, Untrained(0.6))
-    assert fix_range({0.1: 0.7, 0.01: 0.1}, 10, Untrained(0.6)) == RateRange(0.1, 0.1, 0.1)
+        fix_range({0.1: 0.61, 0.01: 0.61}, 10, Unlearned(0.6))
+    assert fix_range({0.1: 0.7, 0.01: 0.1}, 10, Unlearned(0.6)) == RateRange(0.1, 0.1, 0.1)
 
 
 def measured(iteration, top1):
@@ -64,16 +64,16 @@ def test_a_rate_is_judged_after_its_first_update():
     assert learned_top1(trial) == 0.25
     assert learned_top1(trial, within=5) == 0.2
     assert math.isnan(learned_top1(trial[:1]))
-    assert Untrained.of([*trial, measured(0, 0.1), measured(0, 0.2)], 10, 7) == Untrained(0.2, 100)
-    assert Untrained.of([], 10, 7).examples == 7
+    assert Unlearned.of([*trial, measured(0, 0.1), measured(0, 0.2)], 10, 7) == Unlearned(0.2, 100)
+    assert Unlearned.of([], 10, 7).examples == 7
 
 
 def test_a_net_that_always_answers_the_most_frequent_class_learned_nothing():
     def answers(top1, classes_without_hit):
         return replace(measured(9, top1), evaluation=replace(evaluation(top1), classes_without_hit=classes_without_hit))
 
-    constant = Untrained.of([answers(0.05, 1), answers(0.95, 1), answers(0.97, 0)], 2)
-    assert constant == Untrained(constant.top1, 100, 0.95)
+    constant = Unlearned.of([answers(0.05, 1), answers(0.95, 1), answers(0.97, 0)], 2)
+    assert constant == Unlearned(constant.untrained, 100, 0.95)
     with pytest.raises(RunError, match=r"0.01 -> 95.0 %, 0.1 -> 95.0 % Top-1 \(chance is 95.0 %; below 100.0 %"):
         fix_range({0.1: 0.95, 0.01: 0.95}, 2, constant)
     assert fix_range({0.1: 1.0, 0.01: 0.95}, 2, constant) == RateRange(0.1, 0.1, 0.1)
