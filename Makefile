@@ -32,7 +32,7 @@ TEST_PROCESSES ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-l
 .DELETE_ON_ERROR:
 
 help:  ## say what can be made
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 demo: $(DEMO_READY)  ## rank the 13 policies on real handwritten digits (under a minute on two cores, after set-up)
 	$(BIN)/lrpolicy tune digits --policies paper
