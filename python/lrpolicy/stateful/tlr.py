@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrpolicy import _core
 from lrpolicy.errors import InputError
+from lrpolicy.iterations import as_iteration
 from lrpolicy.stateful.values import LARGEST_RATE, State, check_name, check_rate, check_state, real, settle, whole
 
 VARIANTS = {name: (formula, meaning) for name, formula, meaning in _core.tlr_variant_table}
@@ -155,7 +156,8 @@ class Tlr:
 
     def next_due(self, t: int) -> int:
         """The first iteration from t on that `is_due`. Raises InputError."""
-        return whole("the iteration", t) + (-t - 1) % self.window_updates
+        first = as_iteration(t)
+        return first + (-first - 1) % self.window_updates
 
     def init(self) -> TlrState:
         """The state during the first window."""

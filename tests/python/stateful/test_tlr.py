@@ -252,6 +252,9 @@ def test_hypergradient_is_due_every_update_and_fixed_eta_every_window() -> None:
     assert [due["fixed_eta"].is_due(t) for t in range(8)] == [False, False, False, True] * 2
     for tlr in due.values():
         assert [tlr.next_due(t) for t in range(9)] == [min(i for i in range(t, 20) if tlr.is_due(i)) for t in range(9)]
+        assert [tlr.next_due(t) for t in np.arange(9, dtype=np.uint64)] == [tlr.next_due(t) for t in range(9)]
+        with pytest.raises(InputError, match="an iteration is a whole number from 0 to 2\\^50, got -1"):
+            tlr.next_due(-1)
 
 
 @settings(max_examples=300, deadline=None)
