@@ -34,7 +34,7 @@ class State:
         return values
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: numbers and lists; infinity is the text "inf"."""
+        """Plain values for JSON: numbers and lists; infinity is the text "inf" or "-inf"."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {"schedule": self.schedule, "version": self.version} | {k: _plain(v) for k, v in values.items()}
 
@@ -148,7 +148,7 @@ def _typed(name: str, kind: str, value: object) -> Any:
         return value
     if kind == "int":
         return whole(name, value)
-    number = math.inf if value == "inf" else real(name, value)
+    number = float(value) if value in ("inf", "-inf") else real(name, value)
     if math.isnan(number):
         raise InputError(f"{name} must be a number", got="nan")
     return number

@@ -78,3 +78,11 @@ def test_wrong_observations_are_named() -> None:
         plateau.update(plateau.init(), 1.0)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="iteration is a whole number"):
         plateau.update(plateau.init(), TrainLoss(-1, 1.0))
+
+
+def test_an_infinite_minimum_is_saved_too() -> None:
+    plateau = Plateau(0.1, 0.5, [5])
+    for loss in (math.inf, -math.inf):
+        state = plateau.update(plateau.init(), TrainLoss(0, loss))
+        assert state.minimum == loss
+        assert type(state).from_json(state.to_json()) == state
