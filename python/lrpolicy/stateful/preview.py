@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrpolicy.errors import InputError
+from lrpolicy.iterations import as_iteration, as_iterations
 from lrpolicy.stateful.adaptive import AdaptivePolicy
 from lrpolicy.stateful.decay import DecaySequence, DecayState
 
@@ -23,12 +24,12 @@ class Preview:
     test_interval: int
 
     def rate(self, t: int, /) -> float:
-        """The rate at iteration t."""
-        return self.sequence.rate(DecayState(advances=t // self.test_interval))
+        """The rate at iteration t. Raises InputError."""
+        return self.sequence.rate(DecayState(advances=as_iteration(t) // self.test_interval))
 
     def rates(self, ts: range | ArrayLike) -> NDArray[np.float64]:
-        """The rates at many iterations, in the shape of `ts`."""
-        passes, places = np.unique(np.asarray(ts) // self.test_interval, return_inverse=True)
+        """The rates at many iterations, in the shape of `ts`. Raises InputError."""
+        passes, places = np.unique(as_iterations(ts) // self.test_interval, return_inverse=True)
         steps = [self.sequence.rate(DecayState(advances=int(count))) for count in passes]
         return np.array(steps)[places].reshape(np.shape(ts))
 

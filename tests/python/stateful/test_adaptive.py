@@ -149,3 +149,7 @@ def test_a_preview_is_what_the_states_give() -> None:
     assert shown.rates(np.arange(6).reshape(2, 3)).shape == (2, 3)
     with pytest.raises(InputError, match="test_interval, the updates of an epoch, must be 1 or more"):
         preview(policy, 0)
+    for wrong in (-1, 0.5):
+        for ask in (shown.rate, lambda t: shown.rates([t])):
+            with pytest.raises(InputError, match=r"iterations? (is a|are) whole number"):
+                ask(wrong)  # type: ignore[arg-type]
