@@ -151,5 +151,5 @@ class FixTest:
 
 def _medians(accuracies: Accuracies) -> dict[float, float]:
     """The median over seeds at each rate; a diverged seed counts as the worst, NaN says that half diverged or more."""
-    middle = {rate: median(-1.0 if math.isnan(v) else v for v in values) for rate, values in accuracies.items()}
+    middle = {rate: median(-math.inf if math.isnan(v) else v for v in values) for rate, values in accuracies.items()}
     return {rate: math.nan if value < 0 else value for rate, value in middle.items()}

@@ -15,6 +15,7 @@ from lrpolicy.errors import InputError, RunError
 from lrpolicy.executors.base import Finished, Progressed
 from lrpolicy.executors.local import LocalExecutor
 from lrpolicy.range_test import FixTest, SmithTest, confirm
+from lrpolicy.range_test.fix import _medians
 from lrpolicy.range_test.result import drained
 from lrpolicy.range_test.sweeping import SweepEngine, SweepJob
 from lrpolicy.range_test.trainings import Stage
@@ -50,6 +51,12 @@ def test_the_interval_ends_below_the_stability_limit(found):
     assert found.range == RateRange(found.low.value, found.suggestion.value, found.high.value)
     for estimate in (found.low, found.suggestion, found.high, found.valley):
         assert 0 < estimate.low <= estimate.value <= estimate.high
+
+
+def test_a_rate_at_which_half_of_the_seeds_diverged_has_no_accuracy():
+    nan = math.nan
+    values = {0.001: [1.0, 0.5], 0.01: [1.0, nan], 0.1: [0.5, nan, nan], 1.0: [0.25, 1.0, nan]}
+    assert repr(_medians(values)) == repr({0.001: 0.75, 0.01: nan, 0.1: nan, 1.0: 0.25})
 
 
 @pytest.mark.parametrize("momentum", [0.5, 0.9])
