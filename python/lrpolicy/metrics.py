@@ -20,7 +20,8 @@ from lrpolicy.records import Evaluation
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 """The floor under a probability before its logarithm, as in Caffe's SoftmaxWithLoss (its largest loss: 87.34)."""
 
-_ROW_SUM_TOLERANCE = 1e-2
+_TOLERANCE = 1e-2  # of a row's sum, and of what should be 0
+_REMEDY = "apply softmax to the net's outputs first"
 _BLOCK_ELEMENTS = 1 << 17  # A block of rows and its comparison stay in the second-level cache.
 
 
@@ -109,6 +110,7 @@ def rank_labels(
             sums = rows @ ones
         finite = np.isfinite(sums)
         _check_sums(sums, finite, first_index + start)
+        _check_signs(rows, finite, first_index + start)
         confidences[start : start + block] = np.where(finite, own, np.nan)
         ranks[start : start + block] = np.count_nonzero(rows >= own[:, None], axis=1) - 1
     return confidences, ranks
@@ -188,11 +190,20 @@ def _checked(probabilities: ArrayLike, labels: ArrayLike, first_index: int) -> t
 
 
 def _check_sums(sums: NDArray[Any], finite: NDArray[np.bool_], first_index: int) -> None:
-    wrong = np.flatnonzero(finite & (np.abs(sums - 1) > _ROW_SUM_TOLERANCE))
+    wrong = np.flatnonzero(finite & (np.abs(sums - 1) > _TOLERANCE))
     if wrong.size:
         raise InputError(
             "probabilities must sum to 1",
             where=f"example {first_index + wrong[0]}",
             got=f"{sums[wrong[0]]:.6g}",
-            remedy="apply softmax to the net's outputs first",
+            remedy=_REMEDY,
         )
+
+
+def _check_signs(rows: NDArray[Any], finite: NDArray[np.bool_], first_index: int) -> None:
+    if not np.fmin.reduce(rows, axis=None) < -_TOLERANCE:
+        return
+    least = rows.min(axis=1)
+    for wrong in np.flatnonzero(finite & (least < -_TOLERANCE))[:1]:
+        where, got = f"example {first_index + wrong}", f"{least[wrong]:.6g}"
+        raise InputError("probabilities must not be below 0", where=where, got=got, remedy=_REMEDY)

@@ -161,6 +161,7 @@ def test_iterations_at_best_refuses_nothing_to_choose_from(iterations: list[int]
         (np.array([[1, 0]]), [0], "probabilities must be floats"),
         (np.zeros((0, 4)), np.zeros(0, int), "at least one example, got 0"),
         (np.array([EVEN, [3.5, -1.0, 0.0, 2.0]]), [0, 0], "example 1: probabilities must sum to 1, got 4.5; apply"),
+        (np.array([EVEN, [1.5, -0.5, 0, 0]]), [0, 0], "example 1: probabilities must not be below 0, got -0.5; apply"),
     ],
 )
 def test_wrong_input_is_named(probabilities: np.ndarray, labels: list[int], message: str) -> None:
