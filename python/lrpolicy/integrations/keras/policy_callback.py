@@ -227,7 +227,8 @@ class PolicyCallback(keras.callbacks.Callback):  # type: ignore[misc]
         now = self._weights()
         _check_shapes(start, now)
         _check_shapes(self._before or now, now)
-        moved = [before - after for before, after in zip(start, now, strict=True)]
+        # NumPy's difference of arrays of no dimension is a number.
+        moved = [np.asarray(before - after) for before, after in zip(start, now, strict=True)]
         gg, gp = _dots(moved, moved if self._before is None else self._before)
         updates = None if self._since is None else self.iteration + 1 - self._since
         self.state = self.schedule.update(self.state, TlrWindow([gg], [gp], updates))

@@ -160,6 +160,31 @@ def test_tlr_learns_the_rates_of_a_training_in_numpy(text: str) -> None:
     np.testing.assert_allclose(seen, found, rtol=1e-4)
 
 
+class Scaled(keras.layers.Layer):
+    """Has one weight, of whatever shape."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.factor = self.add_weight(shape=shape, initializer="ones")
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.factor
+
+
+def test_tlr_learns_from_weights_without_dimensions() -> None:
+    seen = []
+    for shape in ((), (1,)):
+        model, x, y = regression()
+        model.add(Scaled(shape))
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        first, second = PolicyCallback(TLR), PolicyCallback(TLR)
+        rates = fit_tlr(model, x, y, first, 2)
+        second.load_state_dict(pickle.loads(pickle.dumps(first.state_dict())))
+        seen.append(rates + fit_tlr(model, x, y, second, 2))
+    assert seen[0] == seen[1]
+    assert len(set(seen[0])) > 3
+
+
 class Doubling(keras.callbacks.Callback):
     """Doubles the weights where a training begins or ends, as EarlyStopping restores the best ones there."""
 
