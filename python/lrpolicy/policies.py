@@ -216,8 +216,8 @@ class Policy(NamedPolicy, _core.PolicyCore):
     """One learning-rate policy with its parameters: a pure, immutable, hashable function of the iteration.
 
     Parameters carry their prototxt names (see `PARAMETERS`); `name` may also be an alias or the paper's name.
-    Rates are computed in about 106 bits and rounded once to double. Raises InputError for an unknown name or
-    parameter, a missing parameter, and a value that breaks its rule.
+    Rates are computed with six bits more than a double has and rounded once (csrc/README.md, Numbers). Raises
+    InputError for an unknown name or parameter, a missing parameter, and a value that breaks its rule.
 
     >>> policy = Policy("tri2", base_lr=0.01, max_lr=0.06, stepsize=2000)
     >>> policy.rate(2000)

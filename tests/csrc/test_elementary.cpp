@@ -58,6 +58,19 @@ TEST(Elementary, Exp2UndoesLog2) {
   EXPECT_TRUE(std::isfinite(exp2_of({1e30, 1e300}).lo));
 }
 
+TEST(Elementary, SquaresOfSineAndCosineAddUpToOne) {
+  Policy p{};
+  for (int l = 3; l < 1000; ++l) {
+    p.length = l;
+    p.inverse = divide(exact(1), exact(l));
+    for (int m = 0; m <= l; ++m) {
+      const DoubleDouble sine = sine_of_quarters(fraction(p, m)), cosine = sine_of_quarters(fraction(p, l - m));
+      const DoubleDouble sum = add(square_of_loose(sine), square_of_loose(cosine));
+      EXPECT_LT(distance(sum, exact(1)), 5e-19) << m << "/" << l;
+    }
+  }
+}
+
 TEST(Elementary, ALargePowerOfASmallNumberIsZero) {
   EXPECT_EQ(power_of(exact(0.3), 1e100).hi, 0);
   EXPECT_EQ(power_of({0.3, 1e-17}, 1e100).lo, 0);

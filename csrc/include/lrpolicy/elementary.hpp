@@ -84,11 +84,12 @@ LRPOLICY_FUNCTION DoubleDouble log2_of(DoubleDouble x) {
   return quick_two_sum(whole.hi, up_to_z3 + (z2 * z2) * high_terms);
 }
 
-// x^p for x > 0.
+// x^p for x > 0, with a relative error near p * 2^-60.
 LRPOLICY_FUNCTION DoubleDouble power_of(DoubleDouble x, double p) { return exp2_of(loose_product(log2_of(x), p)); }
 
 // sin(pi/2 * x) for 0 <= x <= 1: the nearest k/64 from the table, the rest by the addition theorem. Its lo is up to
-// hi/2^13 and rounded once. The table's sine is 0 or larger than what the rest adds.
+// hi/2^13 and rounded once. The table's sine is 0 or larger than what the rest adds. angle.lo counts in the square too:
+// where x lies just below k/64, x.lo is not small beside the rest.
 LRPOLICY_FUNCTION DoubleDouble sine_of_quarters(DoubleDouble x) {
   const double rounded = x.hi + kSixtyFourths;
   const std::uint64_t k = bits_of(rounded) & 127;
@@ -96,7 +97,7 @@ LRPOLICY_FUNCTION DoubleDouble sine_of_quarters(DoubleDouble x) {
   const DoubleDouble sine = sine_entry(k), cosine = sine_entry(64 - k);
   const DoubleDouble product = two_product(cosine.hi, angle.hi), sum = quick_two_sum(sine.hi, product.hi);
   const double first_order = (sine.lo + product.lo) + (cosine.hi * angle.lo + cosine.lo * angle.hi);
-  const double a2 = angle.hi * angle.hi, a4 = a2 * a2;
+  const double a2 = angle.hi * (angle.hi + 2 * angle.lo), a4 = a2 * a2;
   const double sine_tail = (-1.0 / 6 + a2 * (1.0 / 120)) + a4 * (-1.0 / 5040);  // (sin a - a)/a^3
   const double cosine_tail = (-0.5 + a2 * (1.0 / 24)) + a4 * (-1.0 / 720);      // (cos a - 1)/a^2
   return {sum.hi, (sum.lo + first_order) + ((sine.hi * a2) * cosine_tail + (product.hi * a2) * sine_tail)};

@@ -3,7 +3,8 @@
 //   eta(t) = |k0 - k1| * g(t) + min(k0, k1)        LRBench paper, Table I; k1 = 0 for a policy that decays
 //
 // t is the number of updates already done, a whole number from 0 to 2^50 held in a double. g is carried with a relative
-// error near 2^-59 and the rate rounded once. Nothing branches on t, so that a loop over t becomes vectors.
+// error near 2^-59 (p * 2^-60 for a power p above 2) and the rate rounded once. Nothing branches on t, so that a loop
+// over t becomes vectors.
 #ifndef LRPOLICY_POLICY_HPP_
 #define LRPOLICY_POLICY_HPP_
 
