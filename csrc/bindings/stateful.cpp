@@ -56,18 +56,18 @@ PlateauState unpack(const PlateauTuple& t) {
 PlateauTuple pack(const PlateauState& s) { return PlateauTuple(s.lowered, s.last_event, s.minimum); }
 
 // digit, exponent, min_cost, search_direction, search_range, search_steps
-using AslrTuple = std::tuple<int, int, double, int, std::int64_t, std::int64_t>;
+using AslrTuple = std::tuple<std::int64_t, std::int64_t, double, std::int64_t, std::int64_t, std::int64_t>;
 
 AslrState unpack(const AslrTuple& t) {
-  const AslrState s = {
-      {std::get<0>(t), std::get<1>(t)}, std::get<2>(t), std::get<3>(t), std::get<4>(t), std::get<5>(t)};
-  check(s.center.digit >= 1 && s.center.digit <= 9 && std::abs(s.center.exponent) <= kLargestDecimalExponent,
+  const auto& [digit, exponent, min_cost, direction, range, steps] = t;
+  constexpr std::int64_t most = kLargestDecimalExponent;
+  check(digit >= 1 && digit <= 9 && exponent >= -most && exponent <= most,
         "the centre must be a digit from 1 to 9 and an exponent from -22 to 22");
-  check(std::abs(s.search_direction) == 1, "search_direction must be 1 or -1");
-  check(s.search_steps >= 0 && s.search_steps < s.search_range, "search_steps must lie between 0 and search_range");
-  check(is_count(s.search_range), "search_range must be a whole number from 1 to 2^50");
-  check(s.min_cost > -HUGE_VAL, "min_cost must be a number");
-  return s;
+  check(direction == 1 || direction == -1, "search_direction must be 1 or -1");
+  check(steps >= 0 && steps < range, "search_steps must lie between 0 and search_range");
+  check(is_count(range), "search_range must be a whole number from 1 to 2^50");
+  check(min_cost > -HUGE_VAL, "min_cost must be a number");
+  return {{static_cast<int>(digit), static_cast<int>(exponent)}, min_cost, static_cast<int>(direction), range, steps};
 }
 
 AslrTuple pack(const AslrState& s) {

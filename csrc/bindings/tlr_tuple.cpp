@@ -13,8 +13,7 @@ void check(bool holds, const char* rule) {
 TlrState unpack_tlr(const Tlr& tlr, const TlrTuple& t) {
   const std::size_t count = tlr.per_tensor ? tlr.lr_mult.size() : 1;
   const Reals &rate = std::get<2>(t), &scale = std::get<3>(t), &squared = std::get<4>(t), &first = std::get<5>(t);
-  const std::vector<unsigned>& events = std::get<6>(t);
-  const std::vector<std::int64_t>& restarts = std::get<7>(t);
+  const Wholes &events = std::get<6>(t), &restarts = std::get<7>(t);
   for (const std::size_t size :
        {rate.size(), scale.size(), squared.size(), first.size(), events.size(), restarts.size()}) {
     if (size == count) continue;
@@ -30,7 +29,8 @@ TlrState unpack_tlr(const Tlr& tlr, const TlrTuple& t) {
       check(std::isfinite(length) && length >= 0, "scales, squared and first must be numbers, 0 or more");
     }
     check(restarts[i] >= 0 && restarts[i] <= kMaxIteration, "restarts must be whole numbers from 0 to 2^50");
-    state.alphas.push_back({rate[i], scale[i], squared[i], first[i], events[i], restarts[i]});
+    check(events[i] >= 0 && events[i] < 2 * kTlrRestarted, "events must be sums of 1, 2, 4 and 8");
+    state.alphas.push_back({rate[i], scale[i], squared[i], first[i], static_cast<unsigned>(events[i]), restarts[i]});
   }
   return state;
 }
