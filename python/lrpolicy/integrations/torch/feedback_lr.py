@@ -33,13 +33,14 @@ class FeedbackLR(LRScheduler):
     `schedule` is a `DecaySequence` (call `step` with the validation loss after every epoch), a `Plateau` or a
     `SwitchOnPlateau` (with the smoothed training loss, after every iteration, or any other pace in which its winsizes
     are counted), or a policy of seq1 to seq4 or plateau as everywhere: its name with its parameters, its text
-    ("seq3:base_lr=0.1,strategy=by_oscillate"), a dict of them or an `AdaptivePolicy`. A list gives each group its own.
-    The rates are the schedule's own numbers, its base_lr first.
+    ("seq3:base_lr=0.1,strategy=by_oscillate"), a dict of them or an `AdaptivePolicy`. A list of several gives
+    each group its own. The rates are the schedule's own numbers, its base_lr first.
 
     Called like `ReduceLROnPlateau`, and Lightning takes it as one: {"scheduler": ..., "monitor": "val_loss",
     "reduce_on_plateau": True}. A loss that is not finite is what the schedule says it is, never an improvement.
 
-    Raises InputError for a wrong optimizer or schedule, or a list of another length than the optimizer's groups.
+    Raises InputError for a wrong optimizer or schedule, or a list of several with another length than the optimizer's
+    groups.
     """
 
     last_epoch: int

@@ -32,9 +32,9 @@ class PolicyLR(LRScheduler):
     [0.01]
 
     `policy` is a `Policy`, its name with its parameters, its text ("tri2:base_lr=0.01,...") or a chain's
-    ("warm_up:iterations=500 >> ..."), the dict of `Policy.to_dict`, or any `Schedule`; a list of these gives each group
-    its own. The rates are the policy's own numbers: the optimizer's lr at the start is kept as `initial_lr` for other
-    schedulers and has no part in them. Call `step()` after every `optimizer.step()`.
+    ("warm_up:iterations=500 >> ..."), the dict of `Policy.to_dict`, or any `Schedule`; a list of several gives each
+    group its own. The rates are the policy's own numbers: the optimizer's lr at the start is kept as `initial_lr` for
+    other schedulers and has no part in them. Call `step()` after every `optimizer.step()`.
 
     A rate depends on the count of steps alone. Nothing drifts, `last_epoch` may be set, and a resumed run goes on bit
     for bit: `load_state_dict` also gives the optimizer back the rates it had, whichever is loaded first. Rates held as
@@ -47,8 +47,8 @@ class PolicyLR(LRScheduler):
     process after every update (unless `step_scheduler_with_optimizer` or `split_batches` says otherwise): stepsize and
     max_iter then count batches of one process.
 
-    Raises InputError for a wrong optimizer or policy, a list of another length than the optimizer's groups, and
-    KeyError, as PyTorch does, for `last_epoch` without `initial_lr` in the groups.
+    Raises InputError for a wrong optimizer or policy, a list of several with another length than the optimizer's
+    groups, and KeyError, as PyTorch does, for `last_epoch` without `initial_lr` in the groups.
     """
 
     policies: list[Schedule]
