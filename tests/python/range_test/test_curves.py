@@ -1,6 +1,7 @@
 """The arithmetic of the rule: curves whose answer is known because we drew them."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -34,6 +35,21 @@ def test_smoothing_is_scipys_gaussian_filter():
     # SciPy cuts its window and has no edge correction: compare inside, where neither matters.
     expected = gaussian_filter1d(values, window, truncate=8)
     np.testing.assert_allclose(curves.smoothed(values)[60:-60], expected[60:-60], rtol=1e-10)
+
+
+def test_the_edges_have_the_weights_that_are_there():
+    values = drawn(rates=RATES[:50], noise=0.3)
+    points = np.arange(50)
+    weights = np.exp(-0.5 * ((points[:, None] - points) / (curves.WINDOW * 50)) ** 2)
+    np.testing.assert_allclose(curves.smoothed(values), weights @ values / weights.sum(axis=1), rtol=1e-12)
+
+
+def test_a_long_curve_takes_no_square_of_memory():
+    tracemalloc.start()
+    curves.smoothed(drawn(rates=np.geomspace(1e-5, 10, 5000), edge=100))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5000 * 8 * 100  # a table of the points by the points would be 5000 times as much as the curve
 
 
 def test_smoothing_sees_nothing_beyond_the_divergence():
