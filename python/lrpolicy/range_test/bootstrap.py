@@ -16,7 +16,10 @@ DRAWS = 400
 
 @dataclass(frozen=True)
 class Estimate:
-    """A rate, and the interval that holds it with 95 % confidence over seeds (NaN where one seed is all there is)."""
+    """A rate, and its 95 % bootstrap interval over seeds (NaN where one seed is all there is).
+
+    From few seeds such an interval is too narrow: see `lrpolicy.confidence`.
+    """
 
     value: float
     low: float = math.nan

@@ -29,7 +29,8 @@ LEAST_ITERATIONS = 30
 class SmithTest:
     """One range test: the job (solver, net, data; its schedule, seed and max_iter are replaced), the sweep, the seeds.
 
-    `by` judges each rate by the loss of its iteration, or by the Top-1 on the validation split, measured fifty times.
+    `by` judges each rate by the loss of its iteration, or by the Top-1 on the validation split, measured some fifty
+    times (after every iteration of a short sweep).
 
     Raises:
         InputError: fewer than 30 iterations, no seed, a seed twice, a job that resumes, or momentum outside [0, 1).
