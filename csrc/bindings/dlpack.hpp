@@ -44,6 +44,8 @@ struct ExchangeApi {
   const ExchangeApi* previous;  // of an older version
   void* allocate;
   int (*managed_from_object)(void* object, ManagedVersioned** out);
+  void* object_from_managed;
+  int (*tensor_from_object)(void* object, Tensor* out);  // borrowed while the object stays as it is; may be null
 };
 
 }  // namespace dlpack

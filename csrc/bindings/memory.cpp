@@ -2,7 +2,10 @@
 
 #include <pybind11/numpy.h>
 
+#include <functional>
 #include <lrpolicy/error.hpp>
+#include <numeric>
+#include <optional>
 
 namespace py = pybind11;
 using namespace lrpolicy;
@@ -41,6 +44,21 @@ std::uintptr_t address_of(py::handle tensor) {
   return data_ptr.number_of(tensor);
 }
 
+// The tensor as its framework's C function has it now, several times as fast as a method; null where there is none.
+std::optional<dlpack::Tensor> tensor_now(py::handle tensor, TensorType type) {
+  dlpack::Tensor now;
+  if (type.api == nullptr || type.api->tensor_from_object == nullptr) return std::nullopt;
+  if (type.api->tensor_from_object(tensor.ptr(), &now) == 0) return now;
+  PyErr_Clear();  // what it refuses can still be asked by a method
+  return std::nullopt;
+}
+
+bool is_same(const dlpack::Tensor& now, const TensorView& view) {
+  const std::int64_t count =
+      std::accumulate(now.shape, now.shape + now.ndim, std::int64_t{1}, std::multiplies<std::int64_t>());
+  return static_cast<char*>(now.data) + now.byte_offset == view.data && count == view.count;
+}
+
 // PyTorch lets a storage be resized while tensors look at it; none of them knows.
 bool fits_into_its_storage(py::handle tensor, const TensorView& view) {
   static const Name untyped_storage("untyped_storage"), nbytes("nbytes");
@@ -74,6 +92,7 @@ void check_memory(py::handle tensor, TensorType type, const TensorView& view) {
 
 bool is_unmoved(py::handle tensor, TensorType type, const TensorView& view) {
   if (view.count == 0) return true;
+  if (const std::optional<dlpack::Tensor> now = tensor_now(tensor, type)) return is_same(*now, view);
   if (type.has_data_ptr) return address_of(tensor) == reinterpret_cast<std::uintptr_t>(view.data);
   if (!type.is_array) return true;
   const auto array = py::reinterpret_borrow<py::array>(tensor);

@@ -33,7 +33,8 @@ class TensorList(_core.TensorList):
 
     A framework that gives a tensor other memory (PyTorch's `.grad` after `zero_grad(set_to_none=True)`) needs a new
     list. Where the very tensors of a list (of NumPy or PyTorch) have lost their memory, each verb says so, at a cost of
-    some 0.1 us a tensor. `kind` ("gradient") and `names` (one for each tensor) serve error messages.
+    some 0.03 us a tensor; only a PyTorch storage that was freed and then got less memory at the same address goes
+    unnoticed. `kind` ("gradient") and `names` (one for each tensor) serve error messages.
     """
 
     def __init__(self, tensors: Iterable[Any], kind: str = "tensor", names: Iterable[str] = ()) -> None:

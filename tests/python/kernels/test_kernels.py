@@ -277,9 +277,13 @@ def shrunk(tensor: torch.Tensor) -> None:
     tensor.untyped_storage().resize_(400)
 
 
+def resized(tensor: torch.Tensor) -> None:
+    tensor.resize_(4)
+
+
 @pytest.mark.parametrize(
     ("make", "spoil"),
-    [(np.ones, shrunk_array), (torch.ones, freed), (torch.ones, exchanged), (torch.ones, shrunk)],
+    [(np.ones, shrunk_array), (torch.ones, freed), (torch.ones, exchanged), (torch.ones, shrunk), (torch.ones, resized)],
 )
 def test_a_kept_list_whose_memory_is_gone_says_so(make: Any, spoil: Any) -> None:
     tensor = make(100_000)
