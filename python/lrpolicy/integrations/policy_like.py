@@ -7,7 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from lrpolicy.compositions import Chain, Ramp, SwitchOnPlateau, SwitchState, is_chain, parse_chain
+from lrpolicy.compositions import (
+    Chain,
+    CoolDown,
+    Lasting,
+    Ramp,
+    SwitchOnPlateau,
+    SwitchState,
+    WarmUp,
+    is_chain,
+    parse_chain,
+)
 from lrpolicy.errors import InputError
 from lrpolicy.policies import ADAPTIVE_POLICIES, Policy, canonical_name
 from lrpolicy.schedules import Schedule
@@ -50,9 +60,9 @@ def _schedule(given: object, parameters: Mapping[str, Any] | None) -> Schedule:
         return Policy.from_dict(given)
     if isinstance(given, Schedule):
         return given
-    raise InputError(
-        "a policy is a Policy, a name with parameters, its text, a dict of them, or a Schedule", got=repr(given)
-    )
+    rule = "a policy is a Policy, a name with parameters, its text, a dict of them, or a Schedule"
+    remedy = "join it to a policy with >>" if isinstance(given, WarmUp | CoolDown | Lasting) else None
+    raise InputError(rule, got=repr(given), remedy=remedy)
 
 
 def as_any_policy(given: object, parameters: Mapping[str, Any] | None = None) -> ObservingPolicy | Schedule:

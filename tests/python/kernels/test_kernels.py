@@ -283,7 +283,13 @@ def resized(tensor: torch.Tensor) -> None:
 
 @pytest.mark.parametrize(
     ("make", "spoil"),
-    [(np.ones, shrunk_array), (torch.ones, freed), (torch.ones, exchanged), (torch.ones, shrunk), (torch.ones, resized)],
+    [
+        (np.ones, shrunk_array),
+        (torch.ones, freed),
+        (torch.ones, exchanged),
+        (torch.ones, shrunk),
+        (torch.ones, resized),
+    ],
 )
 def test_a_kept_list_whose_memory_is_gone_says_so(make: Any, spoil: Any) -> None:
     tensor = make(100_000)

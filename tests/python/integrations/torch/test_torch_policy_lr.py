@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim import lr_scheduler
 from torch_support import EVERY, float32_rates, parameter, rates_seen, sgd, small_net
 
+from lrpolicy.compositions import warm_up
 from lrpolicy.errors import InputError
 from lrpolicy.integrations.torch import PolicyLR
 from lrpolicy.integrations.torch.groups import fill_together
@@ -305,6 +306,7 @@ def test_what_the_hook_of_the_conformance_test_gives() -> None:
         (lambda: PolicyLR(sgd(), {"lr_policy": "aslr"}), '"aslr" observes .*; use TLR, ASLR or FeedbackLR'),
         (lambda: PolicyLR(sgd(), AdaptivePolicy("tlr", base_lr=1)), '"tlr" observes .*; use TLR, ASLR or FeedbackLR'),
         (lambda: PolicyLR(sgd(), lambda t: 0.1), "a policy is a Policy"),
+        (lambda: PolicyLR(sgd(), warm_up(5)), "a policy is a Policy, .*; join it to a policy with >>"),
         (lambda: PolicyLR(sgd(), []), "got none"),
         (lambda: PolicyLR(sgd(3), [TRI2, TRI2]), "the optimizer has 3, got 2"),
         (lambda: PolicyLR(small_net(), TRI2), "torch.optim.Optimizer, got a Sequential"),
