@@ -1,4 +1,5 @@
-// The CUDA kernels on a GPU against the reference. Skipped, with what CUDA says, where there is none.
+// The CUDA kernels against the reference: on a GPU, or skipped with what CUDA says where there is none; and compiled
+// for the host (cuda_on_host/).
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
@@ -6,6 +7,7 @@
 
 #include "cuda/fill_rates.hpp"
 #include "cuda/lists.hpp"
+#include "draw_rates.hpp"
 #include "fill_rates.hpp"
 #include "known_answers.hpp"
 #include "tensor_lists.hpp"
@@ -30,7 +32,7 @@ struct OnGpu {
 
   explicit OnGpu(const std::vector<T>& from) : size(from.size()) {
     void* memory = nullptr;
-    EXPECT_EQ(cudaMalloc(&memory, (size + 1) * sizeof(T)), cudaSuccess);
+    EXPECT_EQ(cudaMalloc(&memory, size * sizeof(T)), cudaSuccess);
     data = static_cast<T*>(memory);
     EXPECT_EQ(cudaMemcpy(data, from.data(), size * sizeof(T), cudaMemcpyHostToDevice), cudaSuccess);
   }
@@ -62,10 +64,11 @@ void expect_same_bits(const std::vector<T>& expected, const std::vector<T>& actu
   EXPECT_EQ(0, std::memcmp(expected.data(), actual.data(), expected.size() * sizeof(T)));
 }
 
-std::vector<std::int64_t> counts_of_the_tests() {
+// With `large` a full group, and groups of groups.
+std::vector<std::int64_t> counts_of_the_tests(bool large) {
   std::vector<std::int64_t> counts = edge_counts();
   constexpr std::int64_t kGroup = kGroupNodes * kTeamBlocks * kBlock;
-  counts.insert(counts.end(), {kGroup, kGroup + 1});
+  if (large) counts.insert(counts.end(), {kGroup, kGroup + 1});
   return counts;
 }
 
@@ -82,7 +85,7 @@ struct CudaPlanPointer {
 
 template <typename T, typename P>
 void compare_dot_pairs(bool displaced) {
-  const std::vector<std::int64_t> counts = counts_of_the_tests();
+  const std::vector<std::int64_t> counts = counts_of_the_tests(std::is_same_v<T, float>);
   const std::size_t n = counts.size();
   const auto reference = make_plan(counts);
   const CudaPlanPointer plan(counts);
@@ -125,18 +128,30 @@ TEST_F(Cuda, DotPairsOfDisplacementsAreTheReferences) {
   compare_dot_pairs<BFloat16, float>(true);
 }
 
-TEST_F(Cuda, SumsOfGradientsAreTheReferences) {
+template <typename T>
+void compare_sums(bool scale_on_gpu) {
   const auto reference = make_plan(edge_counts());
   const CudaPlanPointer plan(edge_counts());
-  const TensorList<Float16> gradients(edge_counts(), 1);
-  const TensorList<float> sums(edge_counts(), 2);
-  const ListOnGpu<Float16> gpu_gradients(gradients);
-  const ListOnGpu<float> gpu_sums(sums);
-  const Accumulate expected = {DType::kFloat16, 1.0 / 3, gradients.read(), sums.write()};
-  const Accumulate actual = {DType::kFloat16, 1.0 / 3, gpu_gradients.read(), gpu_sums.write()};
+  const TensorList<T> gradients(edge_counts(), 1);
+  const TensorList<Wide<T>> sums(edge_counts(), 2);
+  const ListOnGpu<T> gpu_gradients(gradients);
+  const ListOnGpu<Wide<T>> gpu_sums(sums);
+  const OnGpu<double> gpu_scale({1.0 / 3});
+  const Accumulate expected = {kDTypeOf<T>, 1.0 / 3, gradients.read(), sums.write()};
+  const Accumulate actual = {kDTypeOf<T>, scale_on_gpu ? -1 : 1.0 / 3, gpu_gradients.read(), gpu_sums.write()};
+  const double* const scale = scale_on_gpu ? gpu_scale.data : nullptr;
   ASSERT_EQ(lrpolicy_accumulate_reference(reference.get(), &expected), Status::kOk);
-  ASSERT_EQ(lrpolicy_accumulate_cuda(plan.plan, &actual, nullptr, nullptr), Status::kOk) << lrpolicy_cuda_error_text();
+  ASSERT_EQ(lrpolicy_accumulate_cuda(plan.plan, &actual, scale, nullptr), Status::kOk) << lrpolicy_cuda_error_text();
   expect_same_bits(sums.memory, gpu_sums.memory.read());
+}
+
+TEST_F(Cuda, SumsOfGradientsAreTheReferences) {
+  for (const bool scale_on_gpu : {false, true}) {
+    compare_sums<float>(scale_on_gpu);
+    compare_sums<double>(scale_on_gpu);
+    compare_sums<Float16>(scale_on_gpu);
+    compare_sums<BFloat16>(scale_on_gpu);
+  }
 }
 
 TEST_F(Cuda, MomentumStepsWithDrawnRatesAreTheReferences) {
@@ -173,6 +188,69 @@ TEST_F(Cuda, MomentumStepsWithDrawnRatesAreTheReferences) {
     expect_same_bits(history.memory, gpu_history.memory.read());
     EXPECT_EQ(draws.read()[0].iteration, t + 1);
   }
+}
+
+TEST_F(Cuda, DrawsAreTheReferences) {
+  for (const std::size_t count : {0u, 1u, 5u, 161u, 513u, 2000u}) {
+    const AslrDraws from = {{9, 1}, 0x123456789ABCDEFu, 98765432101};
+    const OnGpu<AslrDraws> draws({from});
+    std::vector<double> expected(count + 1, -1);
+    const OnGpu<double> actual(expected);
+    const auto size = static_cast<std::int64_t>(count);
+    lrpolicy_draw_rates_reference(&from.center, from.seed, from.iteration, size, expected.data());
+    ASSERT_EQ(lrpolicy_draw_rates_cuda(draws.data, size, actual.data, nullptr), Status::kOk);
+    expect_same_bits(expected, actual.read());
+    EXPECT_EQ(draws.read()[0].iteration, from.iteration + 1);
+  }
+}
+
+// Three windows of TLR against the state machine; in the second one a tensor holds an infinity.
+void compare_rates(bool per_tensor, std::size_t n) {
+  std::vector<std::int64_t> counts(n, 3);
+  counts[5] = 0;
+  counts[n - 2] = 70'001;
+  const TlrRule rule = {TlrVariant::kEfficient, TlrSource::kGradient, 0.25, 1e-3, 1e-6, 1.0, 1e4, 0.01, 0.008};
+  std::vector<double> lr_mult(n);
+  for (std::size_t t = 0; t < n; ++t) lr_mult[t] = static_cast<double>(t % 4) / 2;  // some learn nothing
+  const Tlr tlr = {rule, 1, lr_mult, per_tensor};
+  TlrState state = tlr.start();
+  const auto reference = make_plan(counts);
+  const CudaPlanPointer plan(counts);
+  const OnGpu<double> gpu_lr_mult(lr_mult);
+  const OnGpu<TlrAlpha> alphas(state.alphas);
+  const OnGpu<DeviceTlrCounts> gpu_counts({{0, -1, 1}});
+  const OnGpu<float> rates(std::vector<float>(n, -1));
+  const DeviceTlr device_tlr = {rule, per_tensor, gpu_lr_mult.data, alphas.data, gpu_counts.data, rates.data};
+  const TensorList<float> previous(counts, 2);
+  const ListOnGpu<float> gpu_previous(previous);
+  std::vector<double> sums(2 * n);
+  const OnGpu<double> gpu_sums(sums);
+  for (unsigned window = 0; window < 3; ++window) {
+    const TensorList<float> g(counts, 10 + window);
+    if (window == 1) g.pointers[n - 2][12'345] = HUGE_VALF;
+    const ListOnGpu<float> gpu_g(g);
+    const DotPair expected = {DType::kFloat32, true, g.read(), previous.write(), nullptr, sums.data(), sums.data() + n};
+    const DotPair actual = {DType::kFloat32, true,          gpu_g.read(),     gpu_previous.write(),
+                            nullptr,         gpu_sums.data, gpu_sums.data + n};
+    ASSERT_EQ(lrpolicy_dot_pair_reference(reference.get(), &expected), Status::kOk);
+    ASSERT_EQ(lrpolicy_dot_pair_cuda(plan.plan, &actual, &device_tlr, nullptr), Status::kOk)
+        << lrpolicy_cuda_error_text();
+    state = tlr.update(state, sums.data(), sums.data() + n, 1);
+    const DeviceTlrCounts now = gpu_counts.read()[0];
+    EXPECT_EQ(now.windows, state.windows);
+    EXPECT_EQ(now.non_finite_tensor, state.non_finite_tensor);
+    const std::vector<TlrAlpha> learned = alphas.read();
+    for (std::size_t i = 0; i < learned.size(); ++i) EXPECT_EQ(learned[i].rate, state.alphas[i].rate) << i;
+    const std::vector<float> given = rates.read();
+    for (std::size_t t = 0; t < n; ++t) {
+      EXPECT_EQ(given[t], static_cast<float>(tlr.rate(state, t)) * static_cast<float>(lr_mult[t])) << t;
+    }
+  }
+}
+
+TEST_F(Cuda, TlrsRatesAreTheStateMachines) {
+  compare_rates(false, kListPointers / 2 + 100);  // two launches
+  compare_rates(true, 2 * kTeam + 1);
 }
 
 TEST_F(Cuda, FilledRatesAreTheReferences) {

@@ -55,7 +55,6 @@ LRPOLICY_ON_TEAM void learn(Team team, const DeviceTlr& tlr, const double* gg, c
       for (int i = 0; i < kTeam && first + i < count; ++i) sum = {sum.gg + shared.gg[i], sum.gp + shared.gp[i]};
     });
   }
-  team.sync();
   team.one([&] {
     if (!tlr.per_tensor) tlr.alphas[0] = tlr_update(tlr.rule, tlr.alphas[0], sum, updates);
     ++tlr.counts->windows;
