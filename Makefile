@@ -28,7 +28,7 @@ DEMO_READY := $(if $(wildcard .venv/.ready-dev),.venv/.ready-dev,.venv/.ready-al
 # Files of tests run side by side, in their order: most wait, for a server, a signal or a program that starts.
 TEST_PROCESSES ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test setup lint format sanitize arm64 cuda test-gpu sanitize-gpu bench-gpu gpu-build caffe bench readme wheel clean
+.PHONY: help demo test setup lint format sanitize arm64 cuda cuda-on-host test-gpu sanitize-gpu bench-gpu gpu-build caffe bench readme wheel clean
 .DELETE_ON_ERROR:
 
 help:  ## say what can be made
@@ -69,6 +69,14 @@ arm64: setup .venv/.has-gtest  ## run the C++ tests as programs for arm64, under
 cuda: setup  ## compile the CUDA sources, where nvcc is installed
 	@if command -v nvcc >/dev/null; then cmake --preset cuda && cmake --build --preset cuda; \
 	else echo 'make cuda: skipped, there is no nvcc here'; fi
+
+# Only a GPU has graphs, streams and memory of its own.
+cuda-on-host: setup  ## run the Python tests of the CUDA kernels on the host (minutes)
+	cmake -S . -B build/on_host -DCMAKE_BUILD_TYPE=Release -DLRPOLICY_CUDA=HOST \
+	-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
+	cmake --build build/on_host --parallel --target _cuda
+	PYTHONPATH=tests $(BIN)/python -m pytest -p support.cuda_on_host --numprocesses logical --maxprocesses 4 \
+	tests/python/gpu -k 'not graph and not stream and not allocates'
 
 test-gpu:  ## build for this machine's GPU and run its tests, C++ and Python (skipped where there is none)
 	@if $(HAS_GPU); then $(MAKE) --no-print-directory gpu-build && $(GPU_WORKS) && $(GPU_CTEST) && $(GPU_PYTEST); \

@@ -3,8 +3,8 @@
 // A launch is done when it returns. Each CUDA thread is a fiber, and a few blocks are in flight at once. A fiber runs
 // up to its next barrier or fence; which one goes on is then drawn by chance. So a barrier that is missing shows in the
 // results as soon as the order matters, and one that not all threads reach ends the program.
-#ifndef LRPOLICY_TESTS_CUDA_RUNTIME_H_
-#define LRPOLICY_TESTS_CUDA_RUNTIME_H_
+#ifndef LRPOLICY_KERNELS_CUDA_ON_HOST_CUDA_RUNTIME_H_
+#define LRPOLICY_KERNELS_CUDA_ON_HOST_CUDA_RUNTIME_H_
 
 #include <functional>
 
@@ -54,4 +54,4 @@ struct Launch {
 
 }  // namespace cuda_on_host
 
-#endif  // LRPOLICY_TESTS_CUDA_RUNTIME_H_
+#endif  // LRPOLICY_KERNELS_CUDA_ON_HOST_CUDA_RUNTIME_H_

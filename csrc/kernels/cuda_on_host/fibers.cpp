@@ -25,7 +25,7 @@ struct Fiber {
   Block* block;
   unsigned thread;
   ucontext_t context;
-  std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStack);
+  std::unique_ptr<char[]> stack{new char[kStack]};  // not cleared: that would take most of a launch
 };
 
 struct Block {
@@ -173,6 +173,11 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return cudaSuccess;
 }
 
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  *properties = {"the host", 0, 0};
+  return cudaSuccess;
+}
+
 cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;
@@ -194,6 +199,15 @@ cudaError_t cudaFree(void* memory) {
 
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t size, cudaMemcpyKind) {
   std::memcpy(to, from, size);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t size, cudaMemcpyKind kind, cudaStream_t) {
+  return cudaMemcpy(to, from, size, kind);
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
+  *status = cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
 
