@@ -27,9 +27,10 @@ def distance(left: Blobs, right: Blobs) -> float:
 
     Of the layer and not of the blob: a bias before a BatchNorm has no gradient, its value is float32 noise.
     """
-    assert left.keys() >= right.keys(), "Caffe leaves shared blobs out of HDF5 files, and nothing else"
+    named = {name: blobs for name, blobs in right.items() if blobs}
+    assert left.keys() >= named.keys(), "Caffe leaves shared blobs out of HDF5 files, and nothing else"
     largest = 0.0
-    for name, theirs in right.items():
+    for name, theirs in named.items():
         scale = max(float(np.abs(blob).max(initial=0)) for blob in theirs)
         for mine, other in zip(left[name], theirs, strict=True):
             largest = max(largest, float(np.abs(mine.astype(float) - other).max(initial=0)) / scale)

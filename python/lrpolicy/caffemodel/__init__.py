@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from lrpolicy.caffemodel import binary, hdf5
-from lrpolicy.caffemodel.record import Array, SolverState, Weights, fit
+from lrpolicy.caffemodel.record import Array, SolverState, Weights, fit, fit_layer
 
 __all__ = [
     "Array",
     "SolverState",
     "Weights",
     "fit",
+    "fit_layer",
     "read_mean",
     "read_state",
     "read_weights",
@@ -28,8 +29,8 @@ __all__ = [
 def read_weights(path: str | Path) -> dict[str, list[Array]]:
     """The blobs of a .caffemodel[.h5] by layer name, float32, in Caffe's shapes (old files: 4-D, see `fit`).
 
-    A blob that another layer owns, which Caffe leaves out of HDF5 files, is missing at the list's end or has the shape
-    (0,); so may its whole layer be.
+    A layer without weights has none. A blob that another layer owns, which Caffe leaves out of HDF5 files, is missing
+    at the list's end or has the shape (0,); so may its whole layer be.
 
     Raises InputError for a file that is missing, truncated, or something else.
     """

@@ -15,16 +15,14 @@ from lrpolicy.prototxt import files, messages
 
 
 def read_weights(path: Path) -> dict[str, list[Array]]:
-    """The blobs of every layer that has any, by layer name."""
+    """The blobs of every layer by its name; none for a layer without."""
     net = _parse(path, messages.NetParameter(), ".caffemodel")
     weights: dict[str, list[Array]] = {}
     for layer in [*net.layer, *net.layers]:
-        if layer.blobs:
-            weights[layer.name] = [
-                _from_blob(blob, f'{path}: layer "{layer.name}", blob {index}')
-                for index, blob in enumerate(layer.blobs)
-            ]
-    if not weights:
+        weights[layer.name] = [
+            _from_blob(blob, f'{path}: layer "{layer.name}", blob {index}') for index, blob in enumerate(layer.blobs)
+        ]
+    if not any(weights.values()):
         raise InputError("this is no .caffemodel: it holds no layer with weights", where=str(path))
     return weights
 

@@ -20,11 +20,10 @@ from lrpolicy.prototxt import files
 
 
 def read_weights(path: Path) -> dict[str, list[Array]]:
-    """The blobs of every layer that has any, by layer name; an empty array where Caffe left one out (Net::ToHDF5)."""
+    """The blobs of every layer by its name; an empty array where Caffe left one out (Net::ToHDF5)."""
     with _reading(path) as file:
-        layers = {name: _numbered(group, missing=True) for name, group in file["data"].items()}
-    weights = {name: blobs for name, blobs in layers.items() if blobs}
-    if not weights:
+        weights = {name: _numbered(group, missing=True) for name, group in file["data"].items()}
+    if not any(weights.values()):
         raise InputError("this is no .caffemodel.h5: it holds no layer with weights", where=str(path))
     return weights
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,3 +42,26 @@ def fit(blob: Array, shape: tuple[int, ...], what: str, remedy: str | None = Non
     if blob.shape == shape or (old and blob.size == math.prod(shape)):
         return blob.reshape(shape)
     raise InputError(f"{what} must have the shape {list(shape)}", got=str(list(blob.shape)), remedy=remedy)
+
+
+def fit_layer(
+    found: Sequence[Array],
+    shapes: Sequence[tuple[int, ...]],
+    shared: Container[int],
+    where: str,
+    name: str,
+    remedy: str | None = None,
+) -> list[Array | None]:
+    """A layer's blobs from the file `where` in the shapes wanted; None for one that the file leaves out.
+
+    That may be one in `shared`, whose memory another layer owns. Raises InputError for another number or shape.
+    """
+    padded = [*found, *[np.empty(0, np.float32)] * (len(shapes) - len(found))]
+    absent = [not blob.size and index in shared for index, blob in enumerate(padded)]
+    if len(padded) != len(shapes) or not all(absent[len(found) :]):
+        rule = f'layer "{name}" has {len(shapes)} blobs in the net'
+        raise InputError(rule, where=where, got=len(found), remedy=remedy)
+    return [
+        None if left_out else fit(theirs, shape, f'{where}: layer "{name}", blob {index}', remedy)
+        for index, (theirs, shape, left_out) in enumerate(zip(padded, shapes, absent, strict=True))
+    ]

@@ -14,6 +14,8 @@ from lrpolicy.stateful import AdaptivePolicy
 # The history blobs that each solver type keeps for a weight (caffe/solvers/*.cpp).
 HISTORY_SLOTS = {"SGD": 1, "Nesterov": 1, "AdaGrad": 1, "RMSProp": 1, "AdaDelta": 2, "Adam": 2}
 _REMEDY = "start from its weights with --weights FILE.caffemodel"
+# What to do where a .caffemodel has other blobs than a layer.
+RENAME = "give the layer another name, and it begins anew"
 
 
 def identity(policy: object) -> dict[str, str]:

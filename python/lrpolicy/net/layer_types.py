@@ -58,7 +58,7 @@ _ALL = [
     LayerType("Flatten", ("flatten_param",)),
     LayerType("Reshape", ("reshape_param",)),
     LayerType("Silence", (), (1, MANY), (0, 0)),
-    LayerType("SoftmaxWithLoss", ("softmax_param", "loss_param"), (2, 2), (0, 2)),
+    LayerType("SoftmaxWithLoss", ("softmax_param", "loss_param"), (2, 2), (0, 1)),  # at a second top Caffe stops
     LayerType("EuclideanLoss", (), (2, 2), (0, 1)),
     LayerType("SigmoidCrossEntropyLoss", ("loss_param",), (2, 2), (0, 1)),
     LayerType("Accuracy", ("accuracy_param",), (2, 2), (1, 2)),

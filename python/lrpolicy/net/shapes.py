@@ -18,6 +18,8 @@ Where = Callable[..., str | None]
 # What Caffe computes rightly where the top is the bottom. The three behind lose what their gradient needs.
 _IN_PLACE = ("ReLU", "PReLU", "ELU", "Sigmoid", "TanH", "Exp", "Softmax", "Dropout", "BatchNorm", "Scale", "Bias")
 _IN_PLACE_WITHOUT_GRADIENT = ("Power", "Log", "BNLL")
+# The bottoms through which Caffe's layers send no gradient.
+_WITHOUT_GRADIENT = {"Accuracy": (0, 1), "SoftmaxWithLoss": (1,), "SigmoidCrossEntropyLoss": (1,)}
 _LEARNING = ("Convolution", "InnerProduct", "Scale", "Bias", "PReLU")
 
 
@@ -36,11 +38,13 @@ def infer(
         For each layer's index its bottoms' and its tops' shapes, the batch axis first.
 
     Raises:
-        InputError: a bottom that no layer makes, a top made twice, a wrong number of either, or shapes that do not fit.
+        InputError: a bottom that no layer makes, a top made twice, a wrong number of either, shapes that do not fit, or
+            a gradient that Caffe cannot compute.
     """
     blobs: dict[str, Shape] = {}
     shapes: dict[int, tuple[Shapes, Shapes]] = {}
     learned: set[str] = set()
+    gradients: list[list[bool]] = []
     for index, layer in enumerate(net.layer):
         place = partial(where or _nowhere, layer)
         try:
@@ -54,8 +58,11 @@ def infer(
             remedy = "change this layer, or those that make its bottoms"
             raise (error.at(place_of_rule, remedy) if place_of_rule else error) from None
         shapes[index] = bottoms, tops
-        if layer.type in _LEARNING or not learned.isdisjoint(layer.bottom):
+        gradients.append([name in learned for name in layer.bottom])
+        if layer.type in _LEARNING or any(gradients[-1]):
             learned.update(layer.top)
+    if net.state.phase == TRAIN:
+        _check_gradients(net, gradients, where or _nowhere)
     return shapes
 
 
@@ -98,6 +105,25 @@ def _check_in_place(layer: Any, gradient: bool, place: Where) -> None:
             what = "the gradient of this type" if layer.type in _IN_PLACE_WITHOUT_GRADIENT else "this type"
             rule = misfit(layer, f"Caffe cannot compute {what} in place").rule
             raise InputError(rule, where=place("top", index), got=f'"{top}"', remedy="give its top a name of its own")
+
+
+def _check_gradients(net: Any, gradients: list[list[bool]], where: Where) -> None:
+    """Caffe's first backward pass stops at an accuracy or a label that needs a gradient.
+
+    That is one between the loss and something learned: `gradients` says for each layer which bottoms depend on such.
+    """
+    under_loss: set[str] = set()
+    for layer, learned in reversed(list(zip(net.layer, gradients, strict=True))):
+        contributes = any(loss_weights(layer)) or not under_loss.isdisjoint(layer.top)
+        if contributes:
+            under_loss.update(layer.bottom)
+        forced = net.force_backward and layer.type == "Accuracy"
+        flows = list(layer.propagate_down) or learned
+        for index in _WITHOUT_GRADIENT.get(layer.type, ()):
+            if forced or (contributes and any(learned) and flows[index]):
+                rule = misfit(layer, f'Caffe cannot compute the gradient of its bottom "{layer.bottom[index]}"').rule
+                remedy = "have no loss depend on it" + ", or include { phase: TEST }" * (layer.type == "Accuracy")
+                raise InputError(rule, where=where(layer), remedy=remedy)
 
 
 def _add_tops(layer: Any, tops: Shapes, blobs: dict[str, Shape], place: Where) -> None:

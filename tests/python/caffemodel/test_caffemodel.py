@@ -37,7 +37,7 @@ def same(first: dict[str, list[np.ndarray]], second: dict[str, list[np.ndarray]]
 
 def test_real_caffes_two_formats_read_alike() -> None:
     weights = caffemodel.read_weights(DATA / "tiny_iter_3.caffemodel")
-    assert {name: [b.shape for b in blobs] for name, blobs in weights.items()} == {
+    assert {name: [b.shape for b in blobs] for name, blobs in weights.items() if blobs} == {
         "conv": [(3, 2, 2, 2), (3,)],
         "slope": [()],
         "ip": [(2, 12), (2,)],
@@ -200,4 +200,4 @@ def test_blobs_that_another_layer_owns_may_be_missing_from_hdf5(tmp_path: Path) 
         del file["data/a/0"], file["data/a/3"], file["data/b/0"]
     found = caffemodel.read_weights(path)
     assert [blob.shape for blob in found["a"]] == [(0,), (2,), (2, 2)]
-    assert found.keys() == {"a"}
+    assert found["b"] == []

@@ -15,11 +15,12 @@ import pytest
 from engine_support import Recorder, digits_solver
 
 from lrpolicy import sweeps
-from lrpolicy.caffemodel import read_state, read_weights
+from lrpolicy.caffemodel import read_state, read_weights, write_weights
 from lrpolicy.datasets import open_dataset, read_lmdb, write_lmdb
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.engines.caffe import CaffeEngine
+from lrpolicy.engines.caffe.process import CaffeProcess
 from lrpolicy.engines.caffe.served import whole_batches
 from lrpolicy.engines.torch import TorchEngine
 from lrpolicy.errors import InputError, NotAvailableError, RunError
@@ -319,6 +320,29 @@ def test_wrong_input(engine: CaffeEngine, tmp_path: Path) -> None:
     ]:
         with pytest.raises(InputError, match=message):
             engine.train(wrong, Recorder())
+
+
+def test_weights_of_another_shape_are_refused_before_caffe_starts(
+    engine: CaffeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rules of Net::CopyTrainedLayersFrom: each layer of the file has as many blobs as the net's of that name."""
+    path = tmp_path / "other.caffemodel"
+    job = replace(TrainingJob(digits_solver(tmp_path, FIELDS)), weights=path)
+    ip = [np.zeros((10, 64), np.float32), np.zeros(10, np.float32)]
+    for weights, message in [
+        ({"ip": [np.zeros((9, 64), np.float32), ip[1]]}, r'"ip", blob 0 must have the shape \[10, 64\], got \[9, 64\]'),
+        ({"ip": ip[:1]}, 'layer "ip" has 2 blobs in the net, got 1'),
+        ({"ip": [], "gone": ip}, 'layer "ip" has 2 blobs in the net, got 0'),
+        ({"ip": ip, "loss": ip}, 'layer "loss" has 0 blobs in the net, got 2'),
+    ]:
+        write_weights(path, weights)
+        for each in (engine, TorchEngine()):
+            where = rf"^{path}: .*{message}; give the layer"
+            with monkeypatch.context() as patch, pytest.raises(InputError, match=where):
+                patch.setattr(CaffeProcess, "__init__", lambda *_: pytest.fail("Caffe runs"))
+                each.train(job, Recorder())
+    write_weights(path, {"ip": ip, "gone": ip})
+    assert engine.train(replace(job, max_iter=1), Recorder()).status is TrialStatus.COMPLETED
 
 
 def test_a_policy_that_the_binary_does_not_know(

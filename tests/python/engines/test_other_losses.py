@@ -25,7 +25,6 @@ layer { name: "aux" type: "SoftmaxWithLoss" bottom: "ip2" bottom: "label" top: "
 SAME = [
     "",
     "loss_weight: 1",
-    'top: "prob" loss_weight: 1 loss_weight: 0',
     "loss_param { normalization: FULL }",
     "loss_param { normalize: false }",
 ]

@@ -159,3 +159,47 @@ def test_in_place_where_only_the_gradient_is_wrong(kind: str) -> None:
     _in_place(f'type: "{kind}"', 'type: "TanH"', "TRAIN")
     with pytest.raises(InputError, match="Caffe cannot compute the gradient of this type in place"):
         _in_place(f'type: "{kind}"', WEIGHTED, "TRAIN")
+
+
+LEARNED = """layer { name: "in" type: "Data" top: "data" top: "label" data_param { batch_size: 5 } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 1 } }
+layer { name: "label2" type: "Flatten" bottom: "ip" top: "label2" }
+"""
+ACCURACY = 'layer { name: "x" type: "Accuracy" bottom: "ip" bottom: "label" top: "x"'
+
+
+@pytest.mark.parametrize(
+    ("layer", "bottom"),
+    [
+        (f"{ACCURACY} loss_weight: 1 }}", "ip"),
+        (f'{ACCURACY} }} layer {{ name: "p" type: "Power" bottom: "x" top: "p" loss_weight: 1 }}', "ip"),
+        (f"{ACCURACY} }} force_backward: true", "ip"),
+        ('layer { name: "x" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label2" }', "label2"),
+        ('layer { name: "x" type: "SigmoidCrossEntropyLoss" bottom: "ip" bottom: "label2" }', "label2"),
+        ('layer { name: "x" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" propagate_down: [1, 1] }', "label"),
+    ],
+)
+def test_gradients_that_caffe_cannot_compute_are_refused(layer: str, bottom: str) -> None:
+    """With each of these Caffe stops in its first backward pass."""
+    net = Net.parse(LEARNED + layer)
+    rule = rf'^net.prototxt:4: layer "x" \(\w+\): Caffe cannot compute the gradient of its bottom "{bottom}"; have no'
+    with pytest.raises(InputError, match=rule):
+        infer(net.for_state("TRAIN"), {"in": (3,)}, net.where)
+    infer(net.for_state("TEST"), {"in": (3,)}, net.where)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        f"{ACCURACY} }}",
+        f"{ACCURACY} loss_weight: 0 }}",
+        f"{ACCURACY} loss_weight: 1 propagate_down: [false, false] }}",
+        f"{ACCURACY} loss_weight: 1 }}".replace('"ip"', '"data"'),
+        'layer { name: "x" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label2" loss_weight: 0 }',
+        'layer { name: "x" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label2" propagate_down: [1, 0] }',
+        'layer { name: "x" type: "EuclideanLoss" bottom: "ip" bottom: "label2" }',
+    ],
+)
+def test_gradients_that_caffe_need_not_compute(layer: str) -> None:
+    net = Net.parse(LEARNED + layer)
+    infer(net.for_state("TRAIN"), {"in": (3,)}, net.where)

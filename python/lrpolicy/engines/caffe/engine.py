@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lrpolicy.caffemodel import SolverState, read_state, read_weights
+from lrpolicy.caffemodel import SolverState, read_state
 from lrpolicy.engines.base import Observer, TrainingJob
 from lrpolicy.engines.caffe import prototxts
 from lrpolicy.engines.caffe.binary import Binary
@@ -19,7 +19,7 @@ from lrpolicy.engines.caffe.evaluation import measure
 from lrpolicy.engines.caffe.process import CaffeProcess
 from lrpolicy.engines.caffe.prototxts import TestNet
 from lrpolicy.engines.caffe.served import Part, Served
-from lrpolicy.engines.caffe.snapshots import Snapshots, check_fit, check_policy
+from lrpolicy.engines.caffe.snapshots import Snapshots, check_fit, check_policy, check_weights
 from lrpolicy.engines.caffe.training import Due, Training
 from lrpolicy.engines.description import Phases, describe_network, load_data
 from lrpolicy.errors import InputError, RunError, did_you_mean
@@ -68,9 +68,12 @@ class CaffeEngine:
             policy = _with_epoch(
                 policy, len(served.train.labels), phases.train_data.batch_size * job.solver.message.iter_size
             )
-            learned = _learned(phases, served)
+            blobs = _blobs(phases, served)
             if job.resume is not None and state is not None:
+                learned = [blob for index, blob in enumerate(blobs) if blob.owner == index]
                 check_fit(job.resume, state, job.solver.solver_type, policy, learned)
+            for path in job.weight_files if job.resume is None else []:
+                check_weights(path, phases.train_message, blobs)
             return _Run(self._binary.path, job, policy, phases, served, start, run).train(observer)
         except RunError as error:
             if shutil.disk_usage(run).free >= _LITTLE:
@@ -246,11 +249,10 @@ def _with_epoch(policy: AnyPolicy, examples: int, batch: int) -> AnyPolicy:
     return AdaptivePolicy(policy.name, **parameters, epoch=math.ceil(examples / batch))
 
 
-def _learned(phases: Phases, served: Served) -> list[Parameter]:
-    """The blobs that Caffe's solver learns, each once (Net::learnable_params)."""
+def _blobs(phases: Phases, served: Served) -> list[Parameter]:
+    """The parameter blobs of the training net; those that own their memory are what Caffe's solver learns."""
     message, where = phases.train_message, phases.train.where
-    shapes = infer(message, {phases.train_data.layer.name: served.train.shape}, where)
-    return [blob for index, blob in enumerate(parameters(message, shapes, where)) if blob.owner == index]
+    return parameters(message, infer(message, {phases.train_data.layer.name: served.train.shape}, where), where)
 
 
 def _start(job: TrainingJob, policy: AnyPolicy) -> SolverState | None:
@@ -259,8 +261,6 @@ def _start(job: TrainingJob, policy: AnyPolicy) -> SolverState | None:
         raise InputError(f'device "{job.device}" is unknown', remedy="take cpu, cuda or cuda:N")
     if job.weights is not None and job.resume is not None:
         raise InputError("weights and resume exclude each other", remedy="a snapshot to resume has its own weights")
-    for path in job.weight_files if job.resume is None else []:
-        read_weights(path)  # Caffe would abort on what is missing or no .caffemodel
     if job.snapshot_prefix is not None:
         check_folder(job.snapshot_prefix)
     if job.resume is None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lrpolicy.caffemodel import SolverState, read_state, write_state
-from lrpolicy.engines.identity import check_identity, damaged, fitted_history, identity, own_part
+from lrpolicy.caffemodel import SolverState, fit_layer, read_state, read_weights, write_state
+from lrpolicy.engines.identity import RENAME, check_identity, damaged, fitted_history, identity, own_part
 from lrpolicy.live import live
 from lrpolicy.net import Parameter
 from lrpolicy.prototxt import files
@@ -75,6 +75,19 @@ def check_fit(
     if isinstance(policy, AdaptivePolicy):
         values, _ = _own_part(state, path)
         live(policy, 1, [weight.lr_mult for weight in weights]).restore(values, str(path))
+
+
+def check_weights(path: Path, net: Any, blobs: Sequence[Parameter]) -> None:
+    """Raises InputError where Caffe would abort: no .caffemodel, or other blobs than the layer of their name has.
+
+    `net` is the filtered net, `blobs` are its parameters.
+    """
+    found = read_weights(path)
+    for index, layer in enumerate(net.layer):
+        if layer.name in found:
+            own = {blob.blob: blob.shape for blob in blobs if blob.layer == index}
+            shared = [blob.blob for number, blob in enumerate(blobs) if blob.layer == index and blob.owner != number]
+            fit_layer(found[layer.name], list(own.values()), shared, str(path), layer.name, RENAME)
 
 
 def _own_part(state: SolverState, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

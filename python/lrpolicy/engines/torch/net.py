@@ -101,7 +101,7 @@ class Weights:
     def assign(self, values: Mapping[str, Sequence[Tensor | None]]) -> None:
         """Take over the values of the layers named in `values`, in place; None leaves a blob as it is."""
         for name, blobs in values.items():
-            for mine, theirs in zip(self.by_layer[name], blobs, strict=True):
+            for mine, theirs in zip(self.by_layer.get(name, ()), blobs, strict=True):
                 if theirs is not None:
                     mine.copy_(theirs)
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lrpolicy.caffemodel import Array, SolverState, fit, read_state, read_weights, write_state, write_weights
+from lrpolicy.caffemodel import Array, SolverState, fit, fit_layer, read_state, read_weights, write_state, write_weights
 from lrpolicy.engines.base import TrainingJob
-from lrpolicy.engines.identity import check_identity, damaged, fitted_history, identity, own_part
+from lrpolicy.engines.identity import RENAME, check_identity, damaged, fitted_history, identity, own_part
 from lrpolicy.engines.torch.net import Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
 from lrpolicy.engines.torch.windows import Windows
@@ -113,22 +112,16 @@ class Snapshots:
         if whole and missing:
             got = f"none for {', '.join(missing)}"
             raise InputError("the weights of layers are missing", where=str(path), got=got)
-        remedy = None if whole else "give the layer another name, and it begins anew"
-        self.weights.assign({name: self._fitted(name, found[name], path, remedy) for name in mine if name in found})
+        remedy = None if whole else RENAME
+        names = [layer.name for layer in self.message.layer if layer.name in found]
+        self.weights.assign({name: self._fitted(name, found[name], path, remedy) for name in names})
 
     def _fitted(self, name: str, found: list[Array], path: Path, remedy: str | None) -> list[Tensor | None]:
         """A layer's blobs from a file, None for one that another layer owns and the file leaves out."""
-        mine = self.weights.by_layer[name]
-        padded = [*found, *[np.empty(0, np.float32)] * (len(mine) - len(found))]
-        absent = [not blob.size and (name, index) in self.weights.shared for index, blob in enumerate(padded)]
-        if len(padded) != len(mine) or not all(absent[len(found) :]):
-            rule = f'layer "{name}" has {len(mine)} blobs in the net'
-            raise InputError(rule, where=str(path), got=len(found), remedy=remedy)
-        where = f'{path}: layer "{name}", blob'
-        return [
-            None if left_out else torch.from_numpy(fit(theirs, tuple(blob.shape), f"{where} {index}", remedy))
-            for index, (blob, theirs, left_out) in enumerate(zip(mine, padded, absent, strict=True))
-        ]
+        shapes = [tuple(blob.shape) for blob in self.weights.by_layer.get(name, ())]
+        shared = [index for index in range(len(shapes)) if (name, index) in self.weights.shared]
+        fitted = fit_layer(found, shapes, shared, str(path), name, remedy)
+        return [None if blob is None else torch.from_numpy(blob) for blob in fitted]
 
     def _all_shared(self, name: str) -> bool:
         return all((name, index) in self.weights.shared for index in range(len(self.weights.by_layer[name])))

@@ -30,7 +30,7 @@ def softmax(context: LayerContext) -> Forward:
 def softmax_with_loss(context: LayerContext) -> Forward:
     """The mean of -log(probability of the label); `normalization` says what the sum is divided by.
 
-    A second top gets the probabilities. Labels equal to ignore_label count nowhere.
+    Labels equal to ignore_label count nowhere.
     """
     scores = context.bottom_shapes[0]
     axis = context.layer.softmax_param.axis % len(scores)
@@ -40,13 +40,12 @@ def softmax_with_loss(context: LayerContext) -> Forward:
     ignore = context.layer.loss_param.ignore_label if context.layer.loss_param.HasField("ignore_label") else None
     normalize = _normalizer(context, outer, inner, ignore)
 
-    def forward(x: Tensor, label: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def forward(x: Tensor, label: Tensor) -> Tensor:
         y = label.reshape(labels_shape).long()
         each = F.cross_entropy(x.reshape(shape), y, reduction="none", ignore_index=-100 if ignore is None else ignore)
         # The value is clipped like Caffe's, however large; the gradient is not, like Caffe's.
         value = each.detach()
-        loss = normalize((value.clamp(max=_LARGEST_LOSS) + (each - value)).sum(), y)
-        return loss if len(context.top_shapes) < 2 else (loss, torch.softmax(x, axis))
+        return normalize((value.clamp(max=_LARGEST_LOSS) + (each - value)).sum(), y)
 
     return forward
 
