@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,8 @@ from lrpolicy.datasets.examples import Dataset, Examples
 from lrpolicy.datasets.located import Located, padding_in, split_in, unreadable
 from lrpolicy.errors import InputError
 from lrpolicy.records import Split
+
+_log = logging.getLogger(__name__)
 
 _FORMATS = (idx, cifar10, caffe_lmdb)
 _LOOKED_FOR = "; or ".join(kind.LOOKED_FOR for kind in _FORMATS)
@@ -62,6 +65,8 @@ def open_source(
         if os.path.isdir(path):  # noqa: PTH112  (Path.is_dir raises where a folder above may not be entered)
             return _part(locate(path), source, split, where)
     if re.fullmatch(r"digits(_train|_test)?(_pad\d+)?(_lmdb)?", name):
+        if name != source:
+            _log.info('data source "%s" does not exist: the built-in digits are taken', source)
         return _part(digits.find(), source, split, where)
     is_file = any(os.path.isfile(path) for path in (source, Path(base) / source))  # noqa: PTH113  (as above)
     rule = f'data source "{source}" {"is a file, and no LMDB" if is_file else "does not exist"}'

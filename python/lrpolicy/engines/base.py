@@ -37,7 +37,7 @@ class TrainingJob:
     def weight_files(self) -> list[Path]:
         """The weights to begin with, each over those before it: `weights`, or what the solver's own field names."""
         named = [name for names in self.solver.message.weights for name in names.split(",")]
-        return [self.weights] if self.weights is not None else [Path(name) for name in named]
+        return [self.weights] if self.weights is not None else [Path(name.strip()) for name in named]
 
 
 class Observer(Interface):

@@ -17,7 +17,18 @@ import numpy as np
 from lrpolicy.caffemodel import Array, read_mean
 from lrpolicy.datasets import Dataset, Examples, mean_image, open_source, split_validation, validation_size
 from lrpolicy.errors import InputError
-from lrpolicy.net import DATA_TYPES, LAYER_TYPES, Net, Shape, fingerprint, infer, other_loss, parameters, weight_count
+from lrpolicy.net import (
+    DATA_TYPES,
+    LAYER_TYPES,
+    Net,
+    Parameter,
+    Shape,
+    fingerprint,
+    infer,
+    other_loss,
+    parameters,
+    weight_count,
+)
 from lrpolicy.prototxt.messages import enum_name
 from lrpolicy.records import DatasetInfo, NetworkInfo, Protocol, Split, Task
 from lrpolicy.solver import Solver
@@ -155,6 +166,18 @@ class Phases:
         where = self.train.path if layer is None else self.train.where(layer)
         return f"{where}: the training loss is no mean cross-entropy, and LD is left out: {reason}"
 
+    def check_weights(self, train: Sequence[Parameter], test: Sequence[Parameter]) -> None:
+        """Raises InputError where a layer has other weights in the test phase than the trained one of its name.
+
+        `train` and `test` are the parameters of the two phases (Caffe's Net::ShareTrainedLayersWith).
+        """
+        trained = {layer.name: shapes for layer, shapes in _weight_shapes(self.train_message, train)}
+        for layer, shapes in _weight_shapes(self.test_message, test):
+            if (wanted := trained.get(layer.name, shapes)) != shapes:
+                rule = f'layer "{layer.name}" has weights of shape {wanted} in the TRAIN phase'
+                remedy = "give both phases the same layer, and bottoms of the same shape"
+                raise InputError(rule, where=self.test.where(layer), got=f"{shapes} in the TEST phase", remedy=remedy)
+
     @property
     def notes(self) -> list[str]:
         """What the user should know of the nets: what was upgraded or is ignored, and why LD is left out."""
@@ -199,6 +222,14 @@ class Phases:
         return Scores(str(blob), classes)
 
 
+def _weight_shapes(message: Any, found: Sequence[Parameter]) -> list[tuple[Any, list[list[int]]]]:
+    """Each layer of a phase with the shapes of its blobs."""
+    return [
+        (layer, [list(blob.shape) for blob in found if blob.layer == index])
+        for index, layer in enumerate(message.layer)
+    ]
+
+
 @dataclass(frozen=True)
 class LoadedData:
     """The examples of a job, apart: what is trained on, what selects, what is reported."""
@@ -223,8 +254,10 @@ def load_data(train: DataSource, test: DataSource, data: Path | None, protocol: 
 
 
 def _dataset(train: DataSource, test: DataSource, data: Path | None) -> Dataset:
-    examples = train.examples(data)
-    return Dataset.of(examples.name.removesuffix("/train"), examples, test.examples(data))
+    examples, held_out = train.examples(data), test.examples(data)
+    if held_out.origin and held_out.origin == examples.origin:
+        _log.info("%s: the TEST phase reads the training data, %s", test.net.where(test.layer), examples.origin)
+    return Dataset.of(examples.name.removesuffix("/train"), examples, held_out)
 
 
 def repadded(examples: Examples, padding: int) -> Examples:

@@ -57,6 +57,9 @@ class Net:
         for unknown in document.unknown:
             raise unknown.error(_reason(unknown))
         origins, notes = upgrade(document)
+        if level := document.message.state.level:
+            counts = f"level {level} counts here; `caffe train` takes the one of its option --level for the TRAIN phase"
+            notes.append(f"{document.where('state', 'level')}: {counts}")
         if not document.message.layer:
             raise InputError("the net has no layers", where=document.path, remedy="is this a net prototxt?")
         net = cls(document.message, document.path, (), document, tuple(origins))
@@ -97,6 +100,10 @@ class Net:
         if layer.include and layer.exclude:
             rule = f'layer "{layer.name}" has include and exclude rules; one kind is allowed'
             raise InputError(rule, where=self.where(layer, "exclude"))
+        if layer.type == "HDF5Data" and layer.HasField("transform_param"):
+            rule = f'layer "{layer.name}": HDF5Data takes no transform_param'
+            remedy = "leave it out, or take a layer of type Data"
+            raise InputError(rule, where=self.where(layer, "transform_param"), remedy=remedy)
         for field, filler in fillers(layer):
             if filler.type not in FILLERS:
                 rule = f'layer "{layer.name}": filler "{filler.type}" is unknown'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -84,8 +85,17 @@ def write_results(
 
 
 def _content(net: Path) -> bytes:
+    """The net for a copy in another folder: files that were found beside it are named as Caffe finds them."""
+
+    def found(match: re.Match[bytes]) -> bytes:
+        name = Path(os.fsdecode(match[3]))
+        beside = net.parent / name
+        if name.exists() or not beside.exists():
+            return match[0]
+        return match[1] + match[2] + os.fsencode(_as_caffe_finds_it(beside)) + match[2]
+
     try:
-        return net.read_bytes()
+        return re.sub(rb"""(\b(?:source|mean_file)\s*:\s*)(["'])(.*?)\2""", found, net.read_bytes())
     except OSError as error:
         raise RunError(f"{net}: the net cannot be copied beside the winner: {error.strerror}") from None
 

@@ -45,12 +45,19 @@ def check(document: Document) -> None:
 
 
 def notes(document: Document) -> list[str]:
-    """What the SolverParameter sets to another value than 0, false or CPU without any effect here."""
-    return [
+    """What the SolverParameter says that has no effect here, or another one than in Caffe's program."""
+    message = document.message
+    found = [
         f"{document.where(field)}: {field} has no effect: {why}"
         for field, why in _WITHOUT_EFFECT.items()
-        if document.message.HasField(field) and getattr(document.message, field)
+        if message.HasField(field) and getattr(message, field)
     ]
+    if message.train_state.level:
+        level = f"level {message.train_state.level} counts here; `caffe train` takes the one of its option --level"
+        found.append(f"{document.where('train_state', 'level')}: {level}")
+    if (count := len(message.test_iter)) > 1:
+        found.append(f"{document.where('test_iter', 1)}: of {count} test nets the first is measured")
+    return found
 
 
 def solver_type(message: Any) -> str:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from lrpolicy import zoo
 from lrpolicy.cli import run, tune
 from lrpolicy.database import RunState, connect
 from lrpolicy.database.embedded import EmbeddedServer
@@ -95,6 +96,29 @@ def test_the_winner_is_a_solver_ready_to_use(digits, monkeypatch, capsys):
     assert winner.message.max_iter == 60
     assert run(["train", digits["files"]["winner"], "--max-iter", "3", "--snapshot-prefix", "again", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["outcome"]["iterations"] == 3
+
+
+def test_what_lies_beside_a_users_net_is_found_from_the_copy_too(folder, home, capsys):
+    """Paths are from the working directory, as in Caffe, or else from the net's own folder, which the copy leaves."""
+    assert run(["data", "lmdb", "digits", "mine/lmdb"]) == run(["data", "mean", "digits", "mine/mean.binaryproto"]) == 0
+    transform = 'transform_param { mean_file: "mean.binaryproto" scale: 0.0625 }'
+    solver = zoo.solver_path("digits")
+    net = (
+        (solver.parent / "digits_train_test.prototxt")
+        .read_text()
+        .replace("transform_param { scale: 0.0625 }", transform)
+    )
+    for split in ("train", "test"):
+        net = net.replace('source: "digits"', f"source: 'lmdb/digits_{split}_lmdb'", 1)
+    (folder / "mine" / "net.prototxt").write_text(net)
+    (folder / "mine" / "solver.prototxt").write_text(solver.read_text().replace("digits_train_test", "net"))
+    assert run(["tune", "mine/solver.prototxt", "--policies", "fixed", *FAKE, "--out", "deep/er/out"]) == 0
+    copy = read("deep/er/out/winner.prototxt").train_net().message
+    assert [layer.data_param.source for layer in copy.layer[:2]] == [
+        "mine/lmdb/digits_train_lmdb",
+        "mine/lmdb/digits_test_lmdb",
+    ]
+    assert {layer.transform_param.mean_file for layer in copy.layer[:2]} == {"mine/mean.binaryproto"}
 
 
 def test_the_picture_is_there(digits):

@@ -345,6 +345,28 @@ def test_weights_of_another_shape_are_refused_before_caffe_starts(
     assert engine.train(replace(job, max_iter=1), Recorder()).status is TrialStatus.COMPLETED
 
 
+def test_phases_whose_weights_differ_are_refused_before_caffe_starts(engine: CaffeEngine, tmp_path: Path) -> None:
+    solver = digits_solver(tmp_path, FIELDS, transform="crop_size: 5", test_transform="scale: 0.0625")
+    rule = r'net.prototxt:11: layer "ip" has weights of shape \[\[10, 25\], \[10\]\] in the TRAIN phase, got \[\[10, 64'
+    for each in (engine, TorchEngine()):
+        with pytest.raises(InputError, match=rule):
+            each.train(TrainingJob(solver), Recorder())
+
+
+@pytest.mark.parametrize("weights", ["'a.caffemodel,b.caffemodel'", "'a.caffemodel, b.caffemodel '"])
+def test_several_weights_in_a_solver_are_one_over_the_other(
+    engine: CaffeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("a", 0.01), ("b", 0.0)):
+        blobs = [np.full((10, 64), value, np.float32), np.arange(10, dtype=np.float32) * (1 if name == "a" else 0)]
+        write_weights(f"{name}.caffemodel", {"ip": blobs})
+    job = TrainingJob(digits_solver(tmp_path, f"{FIELDS} weights: {weights}"), max_iter=1)
+    for each in (engine, TorchEngine()):
+        each.train(job, recorder := Recorder())
+        assert recorder.displays[0][1] == pytest.approx(np.log(10), rel=1e-5)
+
+
 def test_a_policy_that_the_binary_does_not_know(
     engine: CaffeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

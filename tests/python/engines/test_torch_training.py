@@ -13,7 +13,7 @@ from engine_support import Recorder, digits_solver
 from sklearn.metrics import log_loss
 
 from lrpolicy.caffemodel import read_state, read_weights, write_state
-from lrpolicy.datasets import open_dataset, split_validation
+from lrpolicy.datasets import open_dataset, split_validation, write_lmdb
 from lrpolicy.engines import load_engine
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.engines.torch import TorchEngine
@@ -224,6 +224,20 @@ def test_a_missing_mean_is_computed_from_the_training_split_with_a_note(
     assert 'mean_file "absent.binaryproto" does not exist: the mean of digits' in caplog.text
     with pytest.raises(InputError, match=r"net.prototxt:4: mean_file .* does not exist; pass --data"):
         TorchEngine().trainer(TrainingJob(solver), Recorder())
+
+
+def test_a_test_phase_that_reads_the_training_data_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of a solver with a train_net alone, for example: its TEST phase is the same net."""
+    write_lmdb(tmp_path / "one_lmdb", open_dataset("digits").train.take(np.arange(200)))
+    write_lmdb(tmp_path / "other_lmdb", open_dataset("digits").test)
+    text = (digits_solver(tmp_path).net_path or Path()).read_text()
+    for test, noted in (("one", True), ("other", False)):
+        net = text.replace("digits_train", "one_lmdb").replace("digits_test", f"{test}_lmdb")
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            TorchEngine().describe(TrainingJob(digits_solver(tmp_path, net=net)))
+        note = f"net.prototxt:6: the TEST phase reads the training data, {tmp_path / 'one_lmdb'}"
+        assert (note in caplog.text) == noted
 
 
 WRONG_NETS = [

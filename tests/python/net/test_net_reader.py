@@ -87,6 +87,12 @@ def test_blocks_that_a_type_ignores_are_noted() -> None:
     assert net.notes == ('net.prototxt:2: layer "x" is of type ReLU, which ignores image_data_param',)
 
 
+def test_a_level_is_noted_for_caffes_program_takes_its_own() -> None:
+    (note,) = Net.parse(LAYER.format("") + "\nstate { level: 2 }").notes
+    assert note.startswith("net.prototxt:2: level 2 counts here; `caffe train` takes the one of its option --level")
+    assert Net.parse(LAYER.format("") + "\nstate { stage: 'a' level: 0 }").notes == ()
+
+
 def test_fields_without_effect_are_noted() -> None:
     data = 'layer {{ name: "d" type: "{}" top: ["a", "b"]\n{} }}'
     for kind, fields, noted in (
@@ -107,6 +113,10 @@ def test_fields_without_effect_are_noted() -> None:
         (LAYER.format("").replace("LU", "lu"), 'net.prototxt:1: layer "x": type "Relu" is unknown; known: AbsVal, '),
         (LAYER.format("").replace("ReLU", "LSTM"), 'net.prototxt:1: layer "x": Caffe has the type "LSTM", '),
         ('layer { name: "x" }', 'net.prototxt:1: layer "x" has no type'),
+        (
+            'layer { name: "x" type: "HDF5Data" top: "a"\ntransform_param { scale: 2 } }',
+            'net.prototxt:2: layer "x": HDF5Data takes no transform_param; leave it out, or take a layer of type Data',
+        ),
         (LAYER.format("include {} exclude {}"), 'net.prototxt:1: layer "x" has include and exclude rules'),
         (
             'layer { name: "x" type: "InnerProduct"\ninner_product_param {\nweight_filler { type: "xaver" } } }',

@@ -67,6 +67,14 @@ def test_fields_without_effect_are_noted() -> None:
     assert parse("gamma", "solver_mode: CPU device_id: 0 debug_info: false gamma").notes == ()
 
 
+def test_what_counts_otherwise_than_in_caffes_program_is_noted() -> None:
+    tests = "test_iter: 3\ntest_iter: 4 test_interval: 2 test_net: 'a' test_net: 'b'"
+    assert parse("gamma", f"train_state {{ stage: 'a'\nlevel: 2 }}\n{tests} gamma").notes == (
+        "solver.prototxt:5: level 2 counts here; `caffe train` takes the one of its option --level",
+        "solver.prototxt:7: of 2 test nets the first is measured",
+    )
+
+
 def test_foreign_fields_pass_with_a_note_when_asked() -> None:
     solver = parse("gamma", "wibble { x: 1 }\ngamma", foreign_fields="warn")
     assert solver.notes == ('solver.prototxt:4: SolverParameter has no field "wibble"; ignored',)

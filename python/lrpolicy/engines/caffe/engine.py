@@ -21,7 +21,7 @@ from lrpolicy.engines.caffe.prototxts import TestNet
 from lrpolicy.engines.caffe.served import Part, Served
 from lrpolicy.engines.caffe.snapshots import Snapshots, check_fit, check_policy, check_weights
 from lrpolicy.engines.caffe.training import Due, Training
-from lrpolicy.engines.description import Phases, describe_network, load_data
+from lrpolicy.engines.description import DataSource, Phases, describe_network, load_data
 from lrpolicy.errors import InputError, RunError, did_you_mean
 from lrpolicy.net import Parameter, infer, parameters
 from lrpolicy.policies import Policy
@@ -68,7 +68,8 @@ class CaffeEngine:
             policy = _with_epoch(
                 policy, len(served.train.labels), phases.train_data.batch_size * job.solver.message.iter_size
             )
-            blobs = _blobs(phases, served)
+            blobs = _blobs(phases.train_data, phases.train_message, served.train)
+            phases.check_weights(blobs, _blobs(phases.test_data, phases.test_message, served.test))
             if job.resume is not None and state is not None:
                 learned = [blob for index, blob in enumerate(blobs) if blob.owner == index]
                 check_fit(job.resume, state, job.solver.solver_type, policy, learned)
@@ -249,10 +250,10 @@ def _with_epoch(policy: AnyPolicy, examples: int, batch: int) -> AnyPolicy:
     return AdaptivePolicy(policy.name, **parameters, epoch=math.ceil(examples / batch))
 
 
-def _blobs(phases: Phases, served: Served) -> list[Parameter]:
-    """The parameter blobs of the training net; those that own their memory are what Caffe's solver learns."""
-    message, where = phases.train_message, phases.train.where
-    return parameters(message, infer(message, {phases.train_data.layer.name: served.train.shape}, where), where)
+def _blobs(source: DataSource, message: Any, part: Part) -> list[Parameter]:
+    """The parameter blobs of a phase; those of TRAIN that own their memory are what Caffe's solver learns."""
+    where = source.net.where
+    return parameters(message, infer(message, {source.layer.name: part.shape}, where), where)
 
 
 def _start(job: TrainingJob, policy: AnyPolicy) -> SolverState | None:

@@ -66,6 +66,7 @@ class TorchEngine:
         nets = _Nets.of(job.solver)
         data = self._data(job, nets)
         train, test = nets.train_definition(data.examples), nets.test_definition(data.examples)
+        nets.check_weights(train.parameters, test.parameters)
         scores = nets.scores(test.shapes, data.examples.info.class_count).blob
         weights, random = Weights(train, job.seed, device, self._dtype), StepRandom(job.seed, device)
         message = job.solver.message
