@@ -152,9 +152,14 @@ def _line(measurement: Measurement) -> str:
 
 
 def _summary(outcome: TrialOutcome, since: int, snapshot: Path | None) -> str:
-    """The last lines; a snapshot keeps no measurements: the best is that since the iteration where it was resumed."""
-    speed = outcome.iterations / outcome.seconds if outcome.seconds else 0.0
-    lines = [f"{outcome.status} after {outcome.iterations} iterations in {outcome.seconds:.1f} s ({speed:.0f} iter/s)"]
+    """The last lines; a snapshot keeps no measurements: the best is that since the iteration where it was resumed.
+
+    Nor does Caffe's keep the seconds: those of a resumed training may be of its last part alone.
+    """
+    lines = [f"{outcome.status} after {outcome.iterations} iterations"]
+    if not since:
+        speed = outcome.iterations / outcome.seconds if outcome.seconds else 0.0
+        lines[0] += f" in {outcome.seconds:.1f} s ({speed:.0f} iter/s)"
     if outcome.best is not None and outcome.test is not None:
         best, test = outcome.best, outcome.test
         resumed = f" (of those measured since iteration {since}, where it resumed)" if since else ""

@@ -93,7 +93,9 @@ def test_a_resumed_trainings_best_is_said_to_be_of_what_follows(folder, capsys):
     again = train(capsys, "--max-iter", "62", "--resume", state, "--snapshot-prefix", "x")
     assert again["since"] == 60 and [m["iteration"] for m in again["measurements"]] == [62, 62]
     assert run(["train", "digits", "--max-iter", "61", "--resume", state]) == 0
-    assert "at iteration 61 (of those measured since iteration 60, where it resumed); test" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "at iteration 61 (of those measured since iteration 60, where it resumed); test" in said
+    assert "completed after 61 iterations\n" in said  # how many of them the seconds are of is not known
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGTERM, signal.SIGTERM]])
