@@ -73,7 +73,10 @@ def train(solver: str, seed: int | None, protocol: str, engine: str, as_json: bo
     note_nets(read)
     since = 0 if job.resume is None else read_state(job.resume).iter
     with _Screen(job.max_iter or read.message.max_iter, quiet=as_json) as screen:
-        outcome = load_engine(engine).train(job, screen)
+        trainer = load_engine(engine)
+        outcome = trainer.train(job, screen)
+        screen.ended = True
+        del trainer  # which puts its folder away
     if outcome.status is TrialStatus.INTERRUPTED:
         kept = f"go on with --resume {screen.snapshot}" if screen.snapshot else "nothing was saved"
         why = f"; {outcome.message}" if outcome.message else ""
@@ -95,6 +98,7 @@ class _Screen:
     def __init__(self, max_iter: int, *, quiet: bool) -> None:
         self._quiet = quiet
         self.stopped_by = 0  # the signal's number
+        self.ended = False  # from then on there is nothing to hurry
         self.snapshot: Path | None = None
         self.measurements: list[Measurement] = []
         self._bar = progress_bar("{task.completed}/{task.total} iterations")
@@ -137,7 +141,9 @@ class _Screen:
         return self.stopped_by != 0
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        if self.stopped_by and number == signal.SIGINT:  # in haste; SIGTERM may come twice without anyone's will
+        if (
+            self.stopped_by and number == signal.SIGINT and not self.ended
+        ):  # in haste; SIGTERM may come twice without anyone's will
             raise KeyboardInterrupt
         self.stopped_by = self.stopped_by or number
 

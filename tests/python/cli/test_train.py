@@ -19,9 +19,11 @@ from torch.nn import functional
 from lrpolicy import zoo
 from lrpolicy.caffemodel import read_weights
 from lrpolicy.cli import run
+from lrpolicy.cli import train as train_command
 from lrpolicy.cli.common import data_folder
 from lrpolicy.datasets import open_dataset
 from lrpolicy.prototxt import files
+from lrpolicy.records import TrialOutcome, TrialStatus
 from support.full_disk import full_disk
 
 
@@ -114,6 +116,26 @@ def test_signals_save_and_say_how_to_go_on(folder, signals):
     iteration = int(snapshot.removesuffix(".solverstate").rsplit("_", 1)[-1])
     arguments = ["--max-iter", str(iteration + 5), "--resume", snapshot]
     assert run(["train", "digits", *arguments]) == 0
+
+
+def test_a_second_ctrl_c_while_the_engine_is_freed_changes_nothing(folder, capsys, monkeypatch):
+    """Python would print what a finalizer raises, and an engine would leave its folder."""
+
+    class Engine:
+        def train(self, job, observer):
+            signal.raise_signal(signal.SIGINT)
+            assert observer.stopping()
+            return TrialOutcome(TrialStatus.INTERRUPTED, iterations=3, seconds=0.1)
+
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+            put_away.append(self)
+
+    put_away = []
+    monkeypatch.setattr(train_command, "load_engine", lambda _: Engine())
+    assert run(["train", "digits"]) == 130
+    assert capsys.readouterr().err == "interrupted after 3 iterations; nothing was saved\n"
+    assert len(put_away) == 1
 
 
 def test_a_training_that_diverges_fails_with_its_reason(folder, capsys):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import stat
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -426,25 +425,6 @@ def test_nothing_is_left_behind(caffe_binary: Path, tmp_path: Path, monkeypatch:
     engine.train(TrainingJob(digits_solver(tmp_path, FIELDS)), Recorder())
     assert list(tmp_path.glob("lrpolicy-caffe-*"))
     del engine
-    assert not list(tmp_path.glob("lrpolicy-caffe-*"))
-
-
-def test_ctrl_c_while_the_folder_is_removed_removes_it_too(
-    engine: CaffeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    own = CaffeEngine()
-    own.train(TrainingJob(digits_solver(tmp_path, FIELDS), max_iter=1), Recorder())
-    rmdir, calls = os.rmdir, iter([KeyboardInterrupt])
-
-    def interrupted(*arguments: Any, **options: Any) -> None:
-        for raised in calls:
-            raise raised
-        rmdir(*arguments, **options)
-
-    monkeypatch.setattr(os, "rmdir", interrupted)
-    with warnings.catch_warnings(action="error"):  # what a finalizer raises is a warning to pytest
-        del own
     assert not list(tmp_path.glob("lrpolicy-caffe-*"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import shutil
@@ -89,7 +88,7 @@ class CaffeEngine:
         if self._folder is None:
             check_name(Path(tempfile.gettempdir()))
             self._folder = Path(tempfile.mkdtemp(prefix="lrpolicy-caffe-"))
-            weakref.finalize(self, _remove, self._folder)
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder
 
     def _serve(self, job: TrainingJob, phases: Phases, start: int) -> Served:
@@ -229,13 +228,6 @@ class _Run:
 
     def _test_net(self, part: Part) -> TestNet:
         return TestNet.of(self.phases, part, self.served.info.class_count)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder whole. Python prints what is raised while it frees an object: a second Ctrl-C ends here."""
-    for _ in range(2):
-        with contextlib.suppress(KeyboardInterrupt):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _policy(job: TrainingJob, binary: Binary) -> AnyPolicy:
