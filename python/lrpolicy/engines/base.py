@@ -35,7 +35,12 @@ class TrainingJob:
 
     @property
     def weight_files(self) -> list[Path]:
-        """The weights to begin with, each over those before it: `weights`, or what the solver's own field names."""
+        """The weights to begin with, each over those before it: `weights`, or what the solver's own field names.
+
+        None for a training that goes on, which has its own.
+        """
+        if self.resume is not None:
+            return []
         named = [name for names in self.solver.message.weights for name in names.split(",")]
         return [self.weights] if self.weights is not None else [Path(name.strip()) for name in named]
 

@@ -56,6 +56,12 @@ def check_identity(kept: Mapping[str, Any], wanted: Mapping[str, Any], path: Pat
         raise InputError(rule, where=str(path), got=value, remedy=f"resume with that, or {_REMEDY}")
 
 
+def weights_of(state: Path, learned_net: str) -> Path:
+    """The weights that a solver state names: there, or, after a move, in the state's own folder."""
+    model = Path(learned_net)
+    return model if model.exists() or not learned_net else state.parent / model.name
+
+
 def fitted_history(state: SolverState, solver_type: str, shapes: Sequence[tuple[int, ...]], path: Path) -> list[Array]:
     """A state's history blobs for weights of these shapes. Raises InputError where another type or net made them."""
     wanted = [*shapes] * HISTORY_SLOTS[solver_type]

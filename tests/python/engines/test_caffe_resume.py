@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from engine_support import Recorder, digits_solver
 
-from lrpolicy.caffemodel import read_state, read_weights, write_state
+from lrpolicy.caffemodel import read_state, read_weights, write_state, write_weights
 from lrpolicy.engines.base import TrainingJob
 from lrpolicy.engines.caffe import CaffeEngine
+from lrpolicy.engines.torch import TorchEngine
 from lrpolicy.errors import InputError
 from lrpolicy.policies import Policy
 from lrpolicy.solver import Solver
@@ -34,6 +35,32 @@ def test_resuming_goes_on_with_the_next_example(engine: CaffeEngine, tmp_path: P
         *(read_weights(tmp_path / f"{name}_iter_50.caffemodel")["ip"] for name in ("whole", "part")), strict=True
     ):
         np.testing.assert_array_equal(whole, resumed)
+
+
+@pytest.mark.parametrize("ending", ["", ".h5"])
+def test_a_snapshot_may_move_with_its_weights_and_not_without(engine: CaffeEngine, tmp_path: Path, ending: str) -> None:
+    """As in the torch engine; Caffe alone looks where the weights were. Its `weights` are not those to begin with."""
+    form = "snapshot_format: HDF5" if ending else ""
+    solver = digits_solver(tmp_path, f"{FIELDS} momentum: 0.9 {form}")
+    job = TrainingJob(solver, max_iter=4, snapshot_prefix=tmp_path / "s")
+    engine.train(job, Recorder())
+    state, model = (f"s_iter_4.{kind}{ending}" for kind in ("solverstate", "caffemodel"))
+    (tmp_path / "moved").mkdir()
+    for name in (state, model):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    solver.message.weights.append("gone.caffemodel")
+    again = replace(job, max_iter=6, resume=tmp_path / "moved" / state)
+    for each in (engine, TorchEngine()):
+        assert each.train(again, Recorder()).iterations == 6
+    other = {"ip": [np.zeros((9, 64), np.float32), np.zeros(9, np.float32)]}
+    for change, message in (
+        (lambda path: write_weights(path, other), r'layer "ip", blob 0 must have the shape \[10, 64\], got \[9, 64\]$'),
+        (lambda path: path.unlink(), "(cannot be read: N|n)o such file"),
+    ):
+        change(tmp_path / "moved" / model)
+        for each in (engine, TorchEngine()):
+            with pytest.raises(InputError, match=rf"{tmp_path / 'moved' / model}: {message}"):
+                each.train(again, Recorder())
 
 
 def test_a_snapshot_of_another_policy(engine: CaffeEngine, tmp_path: Path) -> None:

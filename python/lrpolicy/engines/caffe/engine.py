@@ -22,6 +22,7 @@ from lrpolicy.engines.caffe.served import Part, Served
 from lrpolicy.engines.caffe.snapshots import Snapshots, check_fit, check_policy, check_weights
 from lrpolicy.engines.caffe.training import Due, Training
 from lrpolicy.engines.description import DataSource, Phases, describe_network, load_data
+from lrpolicy.engines.identity import RENAME, weights_of
 from lrpolicy.errors import InputError, RunError, did_you_mean
 from lrpolicy.net import Parameter, infer, parameters
 from lrpolicy.policies import Policy
@@ -73,9 +74,11 @@ class CaffeEngine:
             if job.resume is not None and state is not None:
                 learned = [blob for index, blob in enumerate(blobs) if blob.owner == index]
                 check_fit(job.resume, state, job.solver.solver_type, policy, learned)
-            for path in job.weight_files if job.resume is None else []:
+            for path in job.weight_files:
+                check_weights(path, phases.train_message, blobs, RENAME)
+            for path in _resumed_weights(job, state):
                 check_weights(path, phases.train_message, blobs)
-            return _Run(self._binary.path, job, policy, phases, served, start, run).train(observer)
+            return _Run(self._binary.path, job, policy, phases, served, state, run).train(observer)
         except RunError as error:
             if shutil.disk_usage(run).free >= _LITTLE:
                 raise
@@ -112,7 +115,7 @@ class _Run:
     policy: AnyPolicy
     phases: Phases
     served: Served
-    start: int
+    state: SolverState | None
     folder: Path
 
     def train(self, observer: Observer) -> TrialOutcome:
@@ -127,8 +130,9 @@ class _Run:
         training = self._training(selection, observer)
         solver = self._solver(selection, interval, training)
         arguments = ["train", f"--solver={solver}"]
-        if job.resume is not None:
-            arguments.append(f"--snapshot={job.resume.absolute()}")
+        if job.resume is not None and self.state is not None:
+            (weights,) = _resumed_weights(job, self.state)
+            arguments.append(f"--snapshot={training.snapshots.moved(job.resume, self.state, weights)}")
         with CaffeProcess(self.binary, arguments, job.threads) as process:
             training.follow(process)
         return self._outcome(training, selection, interval, observer)
@@ -137,7 +141,13 @@ class _Run:
         job, message = self.job, self.job.solver.message
         hdf5 = enum_name(message, "snapshot_format") == "HDF5"
         return Training(
-            Due(self.start, _max_iter(job), message.display, message.snapshot, message.snapshot_after_train),
+            Due(
+                0 if self.state is None else self.state.iter,
+                _max_iter(job),
+                message.display,
+                message.snapshot,
+                message.snapshot_after_train,
+            ),
             self.served.selection_split,
             selection.outputs,
             len(self.served.selection.labels),
@@ -273,6 +283,11 @@ def _start(job: TrainingJob, policy: AnyPolicy) -> SolverState | None:
         got, remedy = f"a snapshot of iteration {state.iter}", "give a larger max_iter (--max-iter)"
         raise InputError(rule, where=str(job.resume), got=got, remedy=remedy)
     return state
+
+
+def _resumed_weights(job: TrainingJob, state: SolverState | None) -> list[Path]:
+    """The weights of the snapshot to resume, if any."""
+    return [] if job.resume is None or state is None else [weights_of(job.resume, state.learned_net)]
 
 
 def _max_iter(job: TrainingJob) -> int:

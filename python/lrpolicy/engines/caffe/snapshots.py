@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lrpolicy.caffemodel import SolverState, fit_layer, read_state, read_weights, write_state
-from lrpolicy.engines.identity import RENAME, check_identity, damaged, fitted_history, identity, own_part
+from lrpolicy.engines.identity import check_identity, damaged, fitted_history, identity, own_part
 from lrpolicy.live import live
 from lrpolicy.net import Parameter
 from lrpolicy.prototxt import files
@@ -32,6 +32,14 @@ class Snapshots:
     def weights(self, iteration: int) -> Path:
         """The .caffemodel of an iteration."""
         return Path(f"{self.stem}_iter_{iteration}.caffemodel{self.suffix}")
+
+    def moved(self, path: Path, state: SolverState, weights: Path) -> Path:
+        """The snapshot at `path`, or where its `weights` do not lie where it says, a copy that says where they do."""
+        if weights == Path(state.learned_net):
+            return path.absolute()
+        copy = self.folder / f"moved.solverstate{path.suffix if path.suffix == '.h5' else ''}"
+        write_state(copy, replace(state, learned_net=str(weights.absolute())))
+        return copy
 
     def iteration_of(self, state: Path) -> int:
         """The iteration that a .solverstate's name says."""
@@ -77,7 +85,7 @@ def check_fit(
         live(policy, 1, [weight.lr_mult for weight in weights]).restore(values, str(path))
 
 
-def check_weights(path: Path, net: Any, blobs: Sequence[Parameter]) -> None:
+def check_weights(path: Path, net: Any, blobs: Sequence[Parameter], remedy: str | None = None) -> None:
     """Raises InputError where Caffe would abort: no .caffemodel, or other blobs than the layer of their name has.
 
     `net` is the filtered net, `blobs` are its parameters.
@@ -87,7 +95,7 @@ def check_weights(path: Path, net: Any, blobs: Sequence[Parameter]) -> None:
         if layer.name in found:
             own = {blob.blob: blob.shape for blob in blobs if blob.layer == index}
             shared = [blob.blob for number, blob in enumerate(blobs) if blob.layer == index and blob.owner != number]
-            fit_layer(found[layer.name], list(own.values()), shared, str(path), layer.name, RENAME)
+            fit_layer(found[layer.name], list(own.values()), shared, str(path), layer.name, remedy)
 
 
 def _own_part(state: SolverState, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lrpolicy.caffemodel import Array, SolverState, fit, fit_layer, read_state, read_weights, write_state, write_weights
 from lrpolicy.engines.base import TrainingJob
-from lrpolicy.engines.identity import RENAME, check_identity, damaged, fitted_history, identity, own_part
+from lrpolicy.engines.identity import RENAME, check_identity, damaged, fitted_history, identity, own_part, weights_of
 from lrpolicy.engines.torch.net import Weights
 from lrpolicy.engines.torch.optimizers import Optimizer
 from lrpolicy.engines.torch.windows import Windows
@@ -94,7 +94,7 @@ class Snapshots:
         if self.live is not None:
             self._restore_policy(self.live, values, state.policy_history, path)
         progress = self._progress(by_engine, by_caffe, path)
-        self._take_over(_beside(path, state.learned_net), whole=True)
+        self._take_over(weights_of(path, state.learned_net), whole=True)
         for mine, theirs in zip(self.optimizer.history, history, strict=True):
             mine.copy_(torch.from_numpy(theirs))
         return Resumed(state.iter, progress, by_engine is None)
@@ -170,9 +170,3 @@ class Snapshots:
         policy = self.job.schedule or self.job.solver.policy
         steps = policy.parameters.get("stepvalue", ()) if isinstance(policy, Policy) else ()
         return sum(step < iteration for step in steps) if isinstance(steps, tuple) else 0
-
-
-def _beside(state: Path, learned_net: str) -> Path:
-    """The weights that a solver state names: there, or, after a move, in the state's own folder."""
-    model = Path(learned_net)
-    return model if model.exists() or not learned_net else state.parent / model.name
