@@ -141,9 +141,8 @@ class _Screen:
         return self.stopped_by != 0
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
-        if (
-            self.stopped_by and number == signal.SIGINT and not self.ended
-        ):  # in haste; SIGTERM may come twice without anyone's will
+        in_haste = self.stopped_by and number == signal.SIGINT  # SIGTERM may come twice without anyone's will
+        if in_haste and not self.ended:
             raise KeyboardInterrupt
         self.stopped_by = self.stopped_by or number
 
