@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrpolicy.errors import InputError
+from lrpolicy.iterations import as_iteration, as_iterations
 
 SweepScale = Literal["log", "linear"]
 
@@ -22,7 +23,7 @@ class Sweep:
     steps). Both ends are met exactly.
 
     Raises:
-        InputError: not 0 < low < high < infinity, fewer than 2 iterations, or an unknown scale.
+        InputError: not 0 < low < high < infinity, iterations that are no whole number from 2, or an unknown scale.
     """
 
     low: float
@@ -35,18 +36,18 @@ class Sweep:
             rule = "a sweep needs finite rates, 0 < low < high"
             remedy = "for example from 1e-5 to 1"
             raise InputError(rule, got=f"low {self.low:g}, high {self.high:g}", remedy=remedy)
-        if self.iterations < 2:
+        if as_iteration(self.iterations) < 2:
             raise InputError("a sweep needs 2 iterations or more", got=self.iterations)
         if self.scale not in get_args(SweepScale):
             raise InputError("a sweep's scale is log or linear", got=self.scale)
 
     def rate(self, t: int, /) -> float:
-        """The rate at iteration t."""
+        """The rate at iteration t. Raises InputError."""
         return float(self.rates([t])[0])
 
     def rates(self, ts: range | ArrayLike) -> NDArray[np.float64]:
-        """The rates at many iterations, in the shape of `ts`."""
-        u = np.clip(np.asarray(ts, dtype=np.float64) / (self.iterations - 1), 0.0, 1.0)
+        """The rates at many iterations, in the shape of `ts`. Raises InputError."""
+        u = np.minimum(as_iterations(ts) / (self.iterations - 1), 1.0)
         logarithmic = self.scale == "log"
         between = self.low ** (1.0 - u) * self.high**u if logarithmic else self.low * (1.0 - u) + self.high * u
         # Said, not computed: NumPy's vector code may round x**1.

@@ -38,9 +38,19 @@ def test_one_rate_at_a_time_gives_the_same_bits(scale):
         ((1.0, float("inf"), 10), "0 < low < high"),
         ((float("nan"), 1.0, 10), "0 < low < high"),
         ((0.1, 1.0, 1), "2 iterations or more, got 1"),
+        ((0.1, 1.0, 10.5), r"whole number from 0 to 2\^50, got 10.5"),
         ((0.1, 1.0, 10, "cubic"), "log or linear, got cubic"),
     ],
 )
 def test_bad_sweeps(arguments, rule):
     with pytest.raises(InputError, match=rule):
         Sweep(*arguments)
+
+
+@pytest.mark.parametrize("wrong", [-4, 0.5])
+def test_iterations_are_whole_numbers_from_0(wrong):
+    sweep = Sweep(0.1, 1.0, 10)
+    with pytest.raises(InputError, match="whole number"):
+        sweep.rate(wrong)
+    with pytest.raises(InputError, match="whole number"):
+        sweep.rates([wrong])
