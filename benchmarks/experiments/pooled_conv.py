@@ -8,6 +8,7 @@ gradient. It is compiled at its first use, by GCC or Clang (their vector types),
 from __future__ import annotations
 
 from functools import cache
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -125,8 +126,10 @@ std::vector<torch::Tensor> backward(torch::Tensor images, torch::Tensor pooled, 
 def _compiled() -> Any:
     from torch.utils.cpp_extension import load_inline
 
-    flags = ["-O3", "-march=native"]
-    return load_inline("lrpolicy_pooled_conv", _SOURCE, functions=["forward", "backward"], extra_cflags=flags)
+    options = {"functions": ["forward", "backward"], "extra_cflags": ["-O3", "-march=native"]}
+    # Not in the folder that all share: a compilation that was killed leaves a lock there, and others wait for ever.
+    with TemporaryDirectory() as folder:
+        return load_inline("lrpolicy_pooled_conv", _SOURCE, build_directory=folder, **options)
 
 
 class _PooledConv(torch.autograd.Function):
