@@ -1,5 +1,5 @@
 // The CUDA kernels against the reference: on a GPU, or skipped with what CUDA says where there is none; and compiled
-// for the host (cuda_on_host/).
+// for the host (csrc/kernels/cuda_on_host).
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 

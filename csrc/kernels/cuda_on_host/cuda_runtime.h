@@ -1,4 +1,4 @@
-// What nvcc adds to C++, for a C++ compiler; CMakeLists.txt rewrites launches and shared variables, which are no C++.
+// What nvcc adds to C++, for a C++ compiler; CMakeLists.txt rewrites launches, shared variables and grid constants.
 //
 // A launch is done when it returns. Each CUDA thread is a fiber, and a few blocks are in flight at once. A fiber runs
 // up to its next barrier or fence; which one goes on is then drawn by chance. So a barrier that is missing shows in the
